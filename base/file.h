@@ -1,0 +1,46 @@
+/* Files: read-only mappings of untrusted inputs, and outputs written beside their place and
+ * renamed, so that a failure leaves the old file.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_BASE_FILE_H
+#define TANDEM_BASE_FILE_H
+
+#include "base/memory.h"
+
+#include <stdio.h>
+
+/* A whole file, mapped read-only and private. An empty file has data NULL and size 0. */
+typedef struct td_file {
+    const unsigned char *data;
+    uint64_t size;
+    char *path; /* owned */
+} td_file;
+
+td_status td_file_map(td_context *context, const char *path, td_file *file);
+void td_file_unmap(td_context *context, td_file *file);
+
+/* Tells the kernel that the pages of [offset, offset + size) are not needed any more, so that
+ * reading a large file piece by piece does not count as resident memory. */
+void td_file_forget(const td_file *file, uint64_t offset, uint64_t size);
+
+/* An output being written: a temporary file beside `path`. */
+typedef struct td_output {
+    FILE *stream;
+    char *path, *temporary; /* owned */
+} td_output;
+
+td_status td_output_open(td_context *context, const char *path, td_output *output);
+
+/* Flushes, sets the mode (0644, or 0755 when executable) and renames over `path`. On failure the
+ * temporary is removed and the old file stays. */
+td_status td_output_commit(td_context *context, td_output *output, bool executable);
+
+/* Removes the temporary; harmless after commit. */
+void td_output_discard(td_context *context, td_output *output);
+
+/* Directory part of a path ("." when it has none) joined with a name. NULL: no memory. */
+char *td_path_beside(td_context *context, const char *path, const char *name);
+bool td_path_exists(const char *path);
+bool td_path_is_directory(const char *path);
+
+#endif

@@ -1,0 +1,80 @@
+/* Lowering to machine code through the LLVM C API, packing of weights, linking.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_CODEGEN_CODEGEN_H
+#define TANDEM_CODEGEN_CODEGEN_H
+
+#include "ir/ir.h"
+#include "sched/sched.h"
+
+/* --- targets --- */
+
+typedef struct cg_cpu {
+    const char *name;          /* "x86-64-v3", "native", "generic" */
+    const char *llvm_cpu, *llvm_features;
+    const char *runtime_check; /* features the runtime checks at start, comma separated */
+    bool has_fma;
+} cg_cpu;
+
+typedef struct cg_target {
+    const char *name;   /* "x86_64", "aarch64" */
+    const char *triple; /* normalised LLVM triple */
+    const char *linker; /* C compiler driver that links for it */
+    const char *runtime_folder; /* below the folder of runtimes */
+    const cg_cpu *cpus; /* ended by a row without a name; the first is the default */
+    void (*initialize)(void); /* the LLVM back end's Initialize functions */
+} cg_target;
+
+extern const cg_target cg_targets[]; /* ended by a row without a name */
+
+/* Finds a target by triple or by name (NULL: this machine) and a CPU of it (NULL: the default;
+ * "native": this machine's). Unknown ones are refused with the list of known ones. `resolved` is
+ * filled with the CPU's row, for "native" with what LLVM found here. */
+td_status cg_find_target(td_context *context, const char *triple, const char *cpu,
+                         const cg_target **target, cg_cpu *resolved);
+
+/* --- compiling --- */
+
+/* One model of a program: its module holds graphs "forward" and "commit". */
+typedef struct cg_model {
+    const char *name; /* "target", "drafter" */
+    ir_module *module;
+    ir_graph *forward, *commit;
+    uint32_t vocabulary, context_length, max_tokens, max_rows;
+} cg_model;
+
+typedef enum cg_emit { CG_EXECUTABLE, CG_SHARED, CG_OBJECT, CG_BITCODE, CG_LLVM_IR } cg_emit;
+
+typedef struct cg_request {
+    const char *name; /* of the artefact: tandem_<name>_query */
+    const cg_target *target;
+    cg_cpu cpu;
+    cg_emit emit;
+    cg_model *models;
+    size_t model_count;
+    const sched_plan *plan; /* graphs in the order models[0].forward, models[0].commit, ... */
+    uint32_t max_draft;
+    const unsigned char *tokenizer; /* blob or NULL */
+    size_t tokenizer_bytes;
+    int32_t bos_id, eos_id;
+    uint64_t memory_budget; /* 0: none */
+    uint32_t slots;         /* 0: as many as the budget and the context allow */
+    const char *runtime_root; /* folder that holds <runtime_folder>/libtandem_runtime.a */
+    const char *output;       /* path; a shared library gets a header beside it */
+} cg_request;
+
+/* What the plan comes to; also without weights (`tandem plan`). */
+typedef struct cg_plan {
+    uint64_t weights, arena, tokenizer, code, overhead, slot_bytes, state_fixed;
+    uint32_t minimum_slots, slots;
+    uint64_t resident, smallest, address_space;
+} cg_plan;
+
+/* Computes packed sizes and slot counts; a budget that is too small is refused with the smallest
+ * that works. */
+td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *plan);
+
+/* The whole back end: lower, optimise, emit, pack weights, link, append the payload, rename. */
+td_status cg_compile(td_context *context, const cg_request *request, cg_plan *plan);
+
+#endif

@@ -1,0 +1,69 @@
+/* Files to IR. Model files are untrusted: whatever they hold, there is no crash, no hang, no read
+ * out of bounds, and memory is bounded by the size of the input.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_FRONTEND_FRONTEND_H
+#define TANDEM_FRONTEND_FRONTEND_H
+
+#include "ir/ir.h"
+
+typedef struct fe_options {
+    const char *constants;    /* JSON file: offset -> values, for a missing .bin; or NULL */
+    bool random_weights;      /* --weights=random:SEED fills weights that have no data */
+    uint64_t random_seed;
+    bool summary;             /* list only: accept unknown ops as opaque, assume missing constants */
+    uint32_t max_tokens;      /* bound of "tokens"; 0: 64 */
+    uint32_t max_rows;        /* bound of "rows"; 0: 32 */
+    uint32_t context_length;  /* bound of "slots"; 0: what the model says, else 2048 */
+    const char *print_after;  /* a pass name, "all" or NULL */
+} fe_options;
+
+/* What a model file says about itself besides its graph. Strings live in the module's arena. */
+typedef struct fe_model {
+    ir_module *module; /* raised: graphs "forward" and "commit"; as imported under `summary` when it
+                          could not be raised */
+    bool raised;
+    uint32_t vocabulary, context_length;
+    int32_t bos_id, eos_id; /* -1: unknown */
+    const char *tokenizer_path; /* a tokenizer found with the model, or NULL */
+} fe_model;
+
+/* Reads a model by what the path is: a directory (Hugging Face), .gguf, .xml (OpenVINO IR). */
+td_status fe_import(td_context *context, const char *path, const fe_options *options,
+                    fe_model *model);
+
+/* The importers behind it. */
+td_status fe_import_openvino(td_context *context, const char *path, const fe_options *options,
+                             fe_model *model);
+td_status fe_import_huggingface(td_context *context, const char *path, const fe_options *options,
+                                fe_model *model);
+td_status fe_import_gguf(td_context *context, const char *path, const fe_options *options,
+                         fe_model *model);
+
+/* Only the reader: OpenVINO IR -> imported form (core ops, states), before any pass. */
+td_status fe_read_openvino(td_context *context, const char *path, const fe_options *options,
+                           ir_module **module);
+
+/* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it. */
+td_status fe_write_openvino(const fe_model *model, const char *path);
+
+/* --- tokenizers --- */
+
+/* A tokenizer compiled to the runtime's blob (runtime/tokenizer.h). */
+typedef struct fe_tokenizer {
+    unsigned char *blob; /* td_release */
+    size_t bytes;
+    uint32_t vocabulary;
+    int32_t bos_id, eos_id; /* -1: none */
+} fe_tokenizer;
+
+/* Reads tokenizer.json (byte-level BPE), tokenizer.model (SentencePiece BPE) or the tokenizer inside
+ * a GGUF file, chosen by content. */
+td_status fe_read_tokenizer(td_context *context, const char *path, fe_tokenizer *tokenizer);
+void fe_tokenizer_release(td_context *context, fe_tokenizer *tokenizer);
+
+/* Compares two tokenizers' token strings id by id; a padded tail of the longer one is fine.
+ * TD_INVALID names the first id that differs. */
+td_status fe_tokenizers_match(td_context *context, const fe_tokenizer *a, const fe_tokenizer *b);
+
+#endif

@@ -1,0 +1,49 @@
+/* Passes over modules. Each requires and maintains what its first line says; the verifier runs
+ * between all of them in debug and test builds (ir_run_passes).
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_IR_PASSES_PASSES_H
+#define TANDEM_IR_PASSES_PASSES_H
+
+#include "ir/ir.h"
+
+/* Imported form -> shape subgraphs folded: integer tensors that are functions of dimensions are
+ * propagated as lists of linear forms; reshape, broadcast, slice and the like get their symbolic
+ * result shapes; shape_of and its consumers disappear wherever nothing but shapes needs them. */
+td_status ir_pass_fold_shapes(ir_module *module);
+
+/* Convert(Multiply(Subtract(Convert(u8), Convert(zp)), scale)) cones, with or without Subtract,
+ * Reshape (groups) and Converts -> quantised constants; Convert(f16) -> the f16 constant. */
+td_status ir_pass_fold_decompression(ir_module *module);
+
+/* Imported decoder with stateful KV pattern -> raised form: batch removed, values [tokens, features],
+ * embed, rms_norm, linear, rotary_table + rope, gated_silu, cached_attention, select_rows, and
+ * graphs "forward" (inputs ids, positions, ancestors, rows; output logits) and "commit" (input
+ * path). What is not recognised is refused by layer name. */
+td_status ir_pass_raise(ir_module *module);
+
+/* Raised form -> raised form with only the first `layers` attention layers. */
+td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
+
+/* Raised form -> weights of linear and embed converted: "keep", "f32", "f16", "q8" (i8, f16 scale per
+ * group of 32 along K; per row where 32 does not divide K). Lazy: data is converted when read. */
+td_status ir_pass_convert_weights(ir_module *module, const char *kind);
+
+/* Removes dead nodes and constants nobody reads, in every graph. */
+td_status ir_pass_remove_dead(ir_module *module);
+
+typedef struct ir_pass {
+    const char *name, *summary;
+    td_status (*run)(ir_module *module);
+} ir_pass;
+
+/* The passes that bring an imported module into raised form, in order, ended by a row without a
+ * name. */
+extern const ir_pass ir_import_passes[];
+
+/* Runs a list of passes; after the pass called `print_after` (or after every pass for "all") the
+ * module is printed to standard error; verifies after each when `verify`. */
+td_status ir_run_passes(ir_module *module, const ir_pass *passes, const char *print_after,
+                        bool verify);
+
+#endif

@@ -1,0 +1,152 @@
+/* The contract between generated code and the runtime. Versioned; plain C; no pointers to the heap.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A compiled program consists of generated code (which defines `tandem_<name>_query`), the runtime,
+ * and a payload of packed weights. All addresses inside the arena, the states and the payload are
+ * fixed at compile time; the only run-time quantities are the symbols of an entry point (tokens,
+ * rows, slots, accepted). */
+#ifndef TANDEM_RUNTIME_ABI_H
+#define TANDEM_RUNTIME_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TANDEM_ABI_VERSION UINT32_C(1)
+
+/* Symbols of an entry point, in this order in tandem_frame.symbols. */
+enum {
+    TANDEM_SYMBOL_TOKENS,   /* tokens of this pass: 1 .. model.max_tokens */
+    TANDEM_SYMBOL_ROWS,     /* rows of logits asked for: 0 .. model.max_rows */
+    TANDEM_SYMBOL_SLOTS,    /* capacity of every cache, in tokens, committed and tail together */
+    TANDEM_SYMBOL_ACCEPTED, /* commit: tail slots that become committed */
+    TANDEM_SYMBOL_COUNT
+};
+
+/* Inputs of an entry point, in this order in tandem_frame.inputs; absent ones are NULL. */
+enum {
+    TANDEM_INPUT_IDS,       /* int32[tokens]: token ids */
+    TANDEM_INPUT_POSITIONS, /* int32[tokens]: rotary positions */
+    TANDEM_INPUT_ANCESTORS, /* uint64[tokens][model.ancestor_words]: bit j of row i: tail token j is
+                               visible to i; bit i itself is set; rows are in depth order */
+    TANDEM_INPUT_ROWS,      /* int32[rows]: which tokens' logits are wanted */
+    TANDEM_INPUT_PATH,      /* commit: int32[accepted], ascending tail slots */
+    TANDEM_INPUT_COUNT
+};
+
+/* A barrier over the threads of one pass. NULL when there is one thread. */
+typedef void (*tandem_barrier)(void *self);
+
+/* Everything an entry point reads. Every thread of a pass gets the same frame. */
+typedef struct tandem_frame {
+    int64_t symbols[TANDEM_SYMBOL_COUNT];
+    const void *inputs[TANDEM_INPUT_COUNT];
+    unsigned char *arena;         /* artefact.arena_bytes, 64-byte aligned */
+    const unsigned char *weights; /* start of this model's weights, 64-byte aligned */
+    unsigned char *state;         /* this session's caches of this model, 64-byte aligned */
+    uint32_t threads;
+    tandem_barrier barrier;
+    void *barrier_self;
+} tandem_frame;
+
+/* Runs one pass; called by every thread with its number (0 .. threads - 1); returns when this
+ * thread is done. The caller joins all threads before it reads outputs. */
+typedef void (*tandem_entry)(const tandem_frame *frame, uint32_t thread);
+
+/* State memory of one model and session:
+ *   int32 count[layers][max kv_heads]     committed slots per layer and KV head, at count_offset
+ *   then per cache: K [kv_heads][slots][head_size], V likewise.
+ * A cache's K starts at fixed_offset + slots * slot_offset (both multiples of 64 bytes once
+ * multiplied: slots is a multiple of 16). Tail token i sits at slot count + i. */
+typedef struct tandem_cache_info {
+    const char *name;
+    uint32_t kv_heads, head_size;
+    uint32_t element_bytes;
+    uint64_t key_slot_offset;   /* K at fixed_offset + slots * key_slot_offset */
+    uint64_t value_slot_offset; /* V at fixed_offset + slots * value_slot_offset */
+} tandem_cache_info;
+
+/* A named result in the arena. */
+typedef struct tandem_output_info {
+    const char *name; /* "logits" */
+    uint64_t offset;  /* in the arena */
+    uint64_t bytes;   /* at the bounds */
+    uint32_t columns; /* f32[rows][columns] */
+} tandem_output_info;
+
+typedef struct tandem_model_info {
+    const char *name; /* "target" or "drafter" */
+    uint32_t vocabulary;      /* rows of logits have this many columns */
+    uint32_t context_length;  /* positions the model was made for */
+    uint32_t max_tokens;      /* per pass */
+    uint32_t max_rows;        /* logits rows per pass */
+    uint32_t ancestor_words;  /* (max_tokens + 63) / 64 */
+    uint32_t layers;          /* caches */
+    uint32_t count_stride;    /* kv_heads of the widest cache: count[layer * count_stride + head] */
+    uint64_t state_fixed_bytes; /* the counts; caches start here */
+    uint64_t state_slot_bytes;  /* bytes per slot over all caches */
+    uint64_t weights_offset, weights_bytes; /* within the payload */
+    uint64_t weights_read_per_pass;         /* bytes streamed by one forward pass (for MBSU) */
+    const tandem_cache_info *caches;        /* [layers] */
+    tandem_output_info logits;
+    tandem_entry forward, commit;
+    /* id of row j of the logits, or NULL when row j is id j (a trimmed head) */
+    const int32_t *head_ids;
+} tandem_model_info;
+
+/* Named places in the arena for the runtime's own needs, planned together with the passes. */
+enum {
+    TANDEM_SCRATCH_DRAFT_PROBABILITIES, /* f32[max_draft][drafter vocabulary] */
+    TANDEM_SCRATCH_PROBABILITIES,       /* f32[target vocabulary]: a row being verified */
+    TANDEM_SCRATCH_COUNT
+};
+
+typedef struct tandem_scratch_info {
+    uint64_t offset, bytes;
+} tandem_scratch_info;
+
+/* Parts of the plan, in bytes, as printed by `tandem plan`; resident = their sum. */
+typedef struct tandem_plan_info {
+    uint64_t weights, arena, tokenizer, code, overhead; /* overhead: libc, stacks, tables */
+    uint64_t slot_bytes;   /* of both models per slot */
+    uint32_t minimum_slots, slots; /* slots: the most this artefact may be started with */
+    uint64_t budget;       /* --memory-budget, 0: none was given */
+    uint64_t resident;     /* at `slots` */
+    uint64_t address_space;
+} tandem_plan_info;
+
+typedef struct tandem_artefact {
+    uint32_t abi_version;
+    uint32_t size; /* sizeof(tandem_artefact) */
+    const char *name;
+    const char *triple, *cpu, *features; /* features: comma separated, as the runtime checks them */
+    const char *compiler;                /* "tandem 0.1.0" */
+    const char *activations;             /* "f32" */
+    uint64_t header_hash;                /* of this table's contents and the payload's header */
+    uint64_t payload_bytes, payload_hash;
+    uint64_t arena_bytes;
+    uint32_t max_draft; /* longest draft the scratch has room for */
+    uint32_t model_count; /* 1: target alone; 2: target, drafter */
+    const tandem_model_info *models;
+    tandem_scratch_info scratch[TANDEM_SCRATCH_COUNT];
+    const unsigned char *tokenizer; /* blob, see runtime/tokenizer.h; NULL when there is none */
+    uint64_t tokenizer_bytes;
+    int32_t bos_id, eos_id; /* -1: none */
+    tandem_plan_info plan;
+} tandem_artefact;
+
+/* Every artefact defines one such function, called tandem_<name>_query. NULL when the artefact
+ * needs a newer ABI than max_abi. */
+typedef const tandem_artefact *(*tandem_query)(uint32_t max_abi);
+
+/* The payload: packed weights, appended to the executable or shared library (or in a file of its
+ * own), starting at a multiple of 4096 bytes of that file, followed by this trailer, which ends
+ * the file. */
+typedef struct tandem_payload_trailer {
+    char magic[8]; /* "TANDEMPL" */
+    uint64_t offset, bytes;
+    uint64_t hash; /* FNV-1a of the payload's 64-bit words */
+    uint64_t header_hash;
+} tandem_payload_trailer;
+
+#endif

@@ -1,0 +1,124 @@
+/* Scheduling: the order of execution and the address of every buffer.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The memory model (one definition for orderers, planner, inspector and tests): executing node v
+ * allocates its output buffers and its workspace; the peak is read then; the workspace is freed;
+ * then each buffer whose last reader has run is freed, unless it is persistent. A buffer that
+ * nobody reads dies at once. A view owns no buffer and prolongs its source. A node that can run in
+ * place and whose output is no larger than an input that dies with it takes over the largest such
+ * input (ties: the first operand). */
+#ifndef TANDEM_SCHED_SCHED_H
+#define TANDEM_SCHED_SCHED_H
+
+#include "ir/ir.h"
+
+/* A graph reduced to what ordering needs; made from an IR graph or read from GraphML. Node i owns
+ * one buffer of bytes[i] (the sum of its outputs when it comes from the IR). */
+typedef struct sched_node {
+    const char *name;
+    uint64_t bytes, workspace;
+    bool persistent;   /* a graph output or state: never freed */
+    bool in_place;     /* may take over a dying input's buffer */
+    int32_t view_of;   /* predecessor whose buffer this node shares, or -1 */
+    uint32_t first_input, input_count; /* into sched_problem.inputs, operand order, no duplicates */
+    const ir_node *node; /* where it came from, or NULL */
+} sched_node;
+
+typedef struct sched_problem {
+    td_context *context;
+    sched_node *nodes;
+    uint32_t node_count;
+    uint32_t *inputs; /* node numbers */
+    uint32_t input_count;
+    uint32_t *readers, *first_reader; /* readers[first_reader[i] .. first_reader[i + 1]) */
+} sched_problem;
+
+/* Builds reader lists and checks sizes and acyclicity (TD_INVALID names a node on a cycle). */
+td_status sched_problem_finish(sched_problem *problem);
+void sched_problem_release(sched_problem *problem);
+
+/* Nodes in IR order; constants and graph inputs own no buffer. */
+td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem);
+
+/* Peak of an order (a permutation of node numbers); TD_INVALID when it is not topological.
+ * `live` (NULL or [node_count]) receives the live bytes at each step. Linear in the graph. */
+td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *live,
+                         uint64_t *peak);
+
+/* --- orderers --- */
+
+typedef struct sched_options {
+    uint64_t seed;
+    double time_limit; /* seconds; 0: none */
+} sched_options;
+
+typedef struct sched_orderer {
+    const char *name, *summary;
+    td_status (*order)(const sched_problem *problem, const sched_options *options,
+                       uint32_t *order);
+} sched_orderer;
+
+/* The table of orderers, ended by a row without a name. */
+extern const sched_orderer sched_orderers[];
+const sched_orderer *sched_find_orderer(const char *name); /* NULL when unknown */
+
+/* Orders a graph in place with the named orderer; `automatic` runs every quick row and keeps the
+ * best. Nodes with effects on one state keep their order. */
+td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_options *options,
+                            uint64_t *peak, uint64_t *lower_bound);
+
+/* --- arena --- */
+
+#define SCHED_ALIGNMENT 64
+
+/* One buffer with a lifetime in steps [lower, upper); offset is the result. */
+typedef struct sched_buffer {
+    uint64_t size, offset;
+    int64_t lower, upper;
+} sched_buffer;
+
+/* Assigns offsets, multiples of `alignment`, such that buffers whose lifetimes overlap do not
+ * overlap in address. `bytes` is the arena's size, `live_peak` the largest sum of rounded sizes
+ * alive at a step (a lower bound of `bytes`). */
+td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count,
+                      uint64_t alignment, uint64_t *bytes, uint64_t *live_peak);
+
+/* Where everything of a compile lies. The timeline of a round is the concatenation of the graphs;
+ * graph outputs and the extra buffers live through all of it. */
+typedef struct sched_graph_plan {
+    ir_graph *graph;
+    uint64_t *offset; /* by value id (ir_graph_number); UINT64_MAX: no arena buffer */
+    uint64_t *bytes;  /* by value id, at the bounds */
+    uint64_t peak, lower_bound;
+    const char *orderer;
+} sched_graph_plan;
+
+typedef struct sched_extra {
+    const char *name;
+    uint64_t bytes, offset;
+} sched_extra;
+
+typedef struct sched_plan {
+    td_context *context;
+    sched_graph_plan *graphs;
+    size_t graph_count;
+    sched_extra *extras; /* copied from the request, with offsets */
+    size_t extra_count;
+    uint64_t arena_bytes, live_peak;
+} sched_plan;
+
+typedef struct sched_request {
+    ir_graph *const *graphs;
+    size_t graph_count;
+    const sched_extra *extras;
+    size_t extra_count;
+    const char *orderer; /* a name, or "auto" */
+    bool keep_all; /* for verification: no sharing, no views' reuse, no in-place */
+} sched_request;
+
+td_status sched_plan_make(td_context *context, const sched_request *request,
+                          const sched_options *options, sched_plan *plan);
+void sched_plan_release(sched_plan *plan);
+
+#endif
