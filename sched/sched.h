@@ -19,10 +19,10 @@ typedef struct sched_node {
     const char *name;
     uint64_t bytes, workspace;
     bool persistent;   /* a graph output or state: never freed */
-    bool in_place;     /* may take over a dying input's buffer */
+    uint32_t in_place; /* how many of the first inputs may be taken over when they die here */
     int32_t view_of;   /* predecessor whose buffer this node shares, or -1 */
     uint32_t first_input, input_count; /* into sched_problem.inputs, operand order, no duplicates */
-    const ir_node *node; /* where it came from, or NULL */
+    const ir_node *node;               /* where it came from, or NULL */
 } sched_node;
 
 typedef struct sched_problem {
@@ -41,10 +41,26 @@ void sched_problem_release(sched_problem *problem);
 /* Nodes in IR order; constants and graph inputs own no buffer. */
 td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem);
 
-/* Peak of an order (a permutation of node numbers); TD_INVALID when it is not topological.
- * `live` (NULL or [node_count]) receives the live bytes at each step. Linear in the graph. */
-td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *live,
-                         uint64_t *peak);
+/* What an order makes of the buffers. Node i uses the buffer of node owner[i] (itself, the source
+ * of a view, or what it took over in place); that buffer lives from step lower[owner] up to, but
+ * not including, upper[owner]. live[s] is what is alive at step s, workspace included. */
+typedef struct sched_trace {
+    uint32_t *owner;
+    uint32_t *lower, *upper;
+    uint64_t *live;
+    uint64_t peak;
+} sched_trace;
+
+/* Replays an order (a permutation of node numbers); TD_INVALID names the node that comes before its
+ * input. Linear in the graph. */
+td_status sched_trace_make(const sched_problem *problem, const uint32_t *order, sched_trace *trace);
+void sched_trace_release(td_context *context, sched_trace *trace);
+
+/* Only the peak of an order. */
+td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *peak);
+
+/* The largest single step: no order can need less. */
+uint64_t sched_lower_bound(const sched_problem *problem);
 
 /* --- orderers --- */
 
@@ -55,18 +71,17 @@ typedef struct sched_options {
 
 typedef struct sched_orderer {
     const char *name, *summary;
-    td_status (*order)(const sched_problem *problem, const sched_options *options,
-                       uint32_t *order);
+    td_status (*order)(const sched_problem *problem, const sched_options *options, uint32_t *order);
 } sched_orderer;
 
 /* The table of orderers, ended by a row without a name. */
 extern const sched_orderer sched_orderers[];
 const sched_orderer *sched_find_orderer(const char *name); /* NULL when unknown */
 
-/* Orders a graph in place with the named orderer; `automatic` runs every quick row and keeps the
+/* Orders a graph in place with the named orderer; `auto` runs every row and keeps the
  * best. Nodes with effects on one state keep their order. */
 td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_options *options,
-                            uint64_t *peak, uint64_t *lower_bound);
+                            uint64_t *peak, uint64_t *lower_bound, const char **chosen);
 
 /* --- arena --- */
 
@@ -81,8 +96,8 @@ typedef struct sched_buffer {
 /* Assigns offsets, multiples of `alignment`, such that buffers whose lifetimes overlap do not
  * overlap in address. `bytes` is the arena's size, `live_peak` the largest sum of rounded sizes
  * alive at a step (a lower bound of `bytes`). */
-td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count,
-                      uint64_t alignment, uint64_t *bytes, uint64_t *live_peak);
+td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count, uint64_t alignment,
+                      uint64_t *bytes, uint64_t *live_peak);
 
 /* Where everything of a compile lies. The timeline of a round is the concatenation of the graphs;
  * graph outputs and the extra buffers live through all of it. */
@@ -114,7 +129,7 @@ typedef struct sched_request {
     const sched_extra *extras;
     size_t extra_count;
     const char *orderer; /* a name, or "auto" */
-    bool keep_all; /* for verification: no sharing, no views' reuse, no in-place */
+    bool keep_all;       /* for verification: no sharing, no views' reuse, no in-place */
 } sched_request;
 
 td_status sched_plan_make(td_context *context, const sched_request *request,

@@ -1,0 +1,201 @@
+/* The scheduling problem: building it from an IR graph, reader lists, checks.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sched/sched.h"
+
+#include <string.h>
+
+void sched_problem_release(sched_problem *problem) {
+    td_context *context = problem->context;
+    td_release(context, problem->nodes);
+    td_release(context, problem->inputs);
+    td_release(context, problem->readers);
+    td_release(context, problem->first_reader);
+    memset(problem, 0, sizeof *problem);
+    problem->context = context;
+}
+
+/* Kahn's algorithm; names a node that is never ready when there is a cycle. */
+static td_status check_acyclic(const sched_problem *problem) {
+    td_context *context = problem->context;
+    const uint32_t count = problem->node_count;
+    uint32_t *waiting = td_allocate(context, (count + 1) * sizeof *waiting);
+    uint32_t *ready = td_allocate(context, (count + 1) * sizeof *ready);
+    td_status status = TD_OK;
+    if (waiting == NULL || ready == NULL) {
+        status = td_fail_memory(context);
+    } else {
+        uint32_t head = 0, tail = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            waiting[i] = problem->nodes[i].input_count;
+            if (waiting[i] == 0)
+                ready[tail++] = i;
+        }
+        while (head < tail) {
+            uint32_t node = ready[head++];
+            for (uint32_t r = problem->first_reader[node]; r < problem->first_reader[node + 1]; r++)
+                if (--waiting[problem->readers[r]] == 0)
+                    ready[tail++] = problem->readers[r];
+        }
+        for (uint32_t i = 0; i < count && tail < count && status == TD_OK; i++)
+            if (waiting[i] > 0)
+                status = td_fail(context, TD_INVALID, "node \"%s\" lies on or behind a cycle",
+                                 problem->nodes[i].name);
+    }
+    td_release(context, waiting);
+    td_release(context, ready);
+    return status;
+}
+
+td_status sched_problem_finish(sched_problem *problem) {
+    td_context *context = problem->context;
+    const uint32_t count = problem->node_count;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const sched_node *node = &problem->nodes[i];
+        if (!td_add(total, node->bytes, &total) || !td_add(total, node->workspace, &total) ||
+            total > INT64_MAX)
+            return td_fail(context, TD_INVALID, "node \"%s\": the sizes add up to over 2^63 bytes",
+                           node->name);
+        for (uint32_t k = 0; k < node->input_count; k++)
+            if (problem->inputs[node->first_input + k] >= count)
+                return td_fail(context, TD_INTERNAL, "node \"%s\": input out of range", node->name);
+    }
+    problem->first_reader = td_allocate(context, (count + 2) * sizeof *problem->first_reader);
+    problem->readers = td_allocate(context, (problem->input_count + 1) * sizeof *problem->readers);
+    if (problem->first_reader == NULL || problem->readers == NULL)
+        return td_fail_memory(context);
+    uint32_t *first = problem->first_reader;
+    for (uint32_t i = 0; i < problem->input_count; i++)
+        first[problem->inputs[i] + 2]++;
+    for (uint32_t i = 2; i < count + 2; i++)
+        first[i] += first[i - 1];
+    /* first[v + 1] is now where v's readers begin; filling moves it to where they end. */
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = 0; k < problem->nodes[i].input_count; k++)
+            problem->readers[first[problem->inputs[problem->nodes[i].first_input + k] + 1]++] = i;
+    return check_acyclic(problem);
+}
+
+/* --- from the IR --- */
+
+/* Only a node of the same graph owns a buffer; constants and graph inputs lie elsewhere. */
+static const ir_node *producer_of(const ir_value *value) {
+    return value->kind == IR_VALUE_RESULT ? value->producer : NULL;
+}
+
+/* Whether operand k may be overwritten by the node's result: an element must be read before its
+ * place is written, so shapes must agree; ops that are not elementwise do so for operand 0. */
+static bool may_overwrite(const ir_node *node, uint32_t k) {
+    const ir_value *operand = node->inputs[k], *result = node->outputs[0];
+    if (!ir_shape_equal(&operand->shape, &result->shape) || operand->type != result->type)
+        return false;
+    return k == 0 || (ir_op(node->op)->flags & IR_FLAG_ELEMENTWISE) != 0;
+}
+
+typedef struct builder {
+    sched_problem *problem;
+    ir_graph *graph;
+    uint32_t *last_effect; /* by state number: 1 + the node that touched it last */
+} builder;
+
+static void add_input(builder *b, sched_node *node, uint32_t input) {
+    uint32_t *inputs = b->problem->inputs + node->first_input;
+    for (uint32_t k = 0; k < node->input_count; k++)
+        if (inputs[k] == input)
+            return;
+    inputs[node->input_count++] = input;
+    b->problem->input_count++;
+}
+
+/* Nodes with effects on one state keep their order: each waits for the one before. (The edge also
+ * keeps that one's buffer, which only makes the model cautious.) */
+static void add_effect_edge(builder *b, sched_node *node, const ir_node *source, uint32_t number) {
+    const char *name = ir_node_string(source, "state", NULL);
+    if (name == NULL)
+        return;
+    const ir_module *module = b->graph->module;
+    for (uint32_t s = 0; s < module->states.count; s++)
+        if (strcmp(module->states.items[s]->name, name) == 0) {
+            if (b->last_effect[s] != 0)
+                add_input(b, node, b->last_effect[s] - 1);
+            b->last_effect[s] = number + 1;
+        }
+}
+
+static td_status node_bytes(td_context *context, const ir_node *source, uint64_t *bytes) {
+    *bytes = 0;
+    for (uint32_t o = 0; o < source->output_count; o++) {
+        uint64_t size;
+        const ir_value *value = source->outputs[o];
+        if (!ir_value_bytes_bound(source->graph->module, value->type, &value->shape, &size) ||
+            !td_add(*bytes, size, bytes))
+            return td_fail(context, TD_INVALID,
+                           "graph %s: node \"%s\" (%s): its result has no bounded size",
+                           source->graph->name, source->name, ir_op(source->op)->name);
+        /* Several results lie one after the other, each aligned. */
+        if (source->output_count > 1)
+            *bytes = (*bytes + SCHED_ALIGNMENT - 1) / SCHED_ALIGNMENT * SCHED_ALIGNMENT;
+    }
+    return TD_OK;
+}
+
+static td_status convert_node(builder *b, const ir_node *source, uint32_t number) {
+    sched_node *node = &b->problem->nodes[number];
+    const unsigned flags = ir_op(source->op)->flags;
+    node->name = source->name;
+    node->node = source;
+    node->view_of = -1;
+    node->first_input = b->problem->input_count;
+    TD_TRY(node_bytes(b->problem->context, source, &node->bytes));
+    bool overwritable = (flags & IR_FLAG_IN_PLACE) != 0;
+    for (uint32_t k = 0; k < source->input_count; k++) {
+        const ir_node *producer = producer_of(source->inputs[k]);
+        if (producer == NULL)
+            continue;
+        const uint32_t before = node->input_count;
+        add_input(b, node, producer->id);
+        overwritable = overwritable && may_overwrite(source, k);
+        node->in_place += overwritable && node->input_count > before;
+        if ((flags & IR_FLAG_VIEW) != 0 && k == 0) {
+            node->view_of = (int32_t)producer->id;
+            node->bytes = 0;
+        }
+    }
+    /* A view of a constant or of a graph input owns nothing either. */
+    if ((flags & IR_FLAG_VIEW) != 0)
+        node->bytes = 0;
+    if ((flags & IR_FLAG_EFFECT) != 0 || source->op == IR_OP_read_state)
+        add_effect_edge(b, node, source, number);
+    return TD_OK;
+}
+
+td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem) {
+    td_context *context = graph->module->context;
+    ir_graph_number(graph);
+    memset(problem, 0, sizeof *problem);
+    problem->context = context;
+    size_t edges = graph->node_count; /* room for one effect edge each */
+    for (const ir_node *node = graph->first; node != NULL; node = node->next)
+        edges += node->input_count;
+    builder b = {.problem = problem, .graph = graph};
+    problem->nodes = td_allocate(context, (graph->node_count + 1) * sizeof *problem->nodes);
+    problem->inputs = td_allocate(context, (edges + 1) * sizeof *problem->inputs);
+    b.last_effect = td_allocate(context, (graph->module->states.count + 1) * sizeof *b.last_effect);
+    td_status status = TD_OK;
+    if (problem->nodes == NULL || problem->inputs == NULL || b.last_effect == NULL)
+        status = td_fail_memory(context);
+    for (const ir_node *node = graph->first; status == TD_OK && node != NULL; node = node->next)
+        status = convert_node(&b, node, problem->node_count++);
+    for (size_t o = 0; status == TD_OK && o < graph->output_count; o++) {
+        const ir_node *producer = producer_of(graph->outputs[o]);
+        if (producer != NULL)
+            problem->nodes[producer->id].persistent = true;
+    }
+    td_release(context, b.last_effect);
+    if (status == TD_OK)
+        status = sched_problem_finish(problem);
+    if (status != TD_OK)
+        sched_problem_release(problem);
+    return status;
+}

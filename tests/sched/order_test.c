@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sched/random_problem.h"
+#include "tests/test.h"
+
+/* A problem from a list of nodes; edges are pairs (from, to). */
+static bool make_problem(td_context *context, const uint64_t *bytes, uint32_t count,
+                         const uint32_t (*edges)[2], uint32_t edge_count, sched_problem *problem) {
+    *problem = (sched_problem){.context = context, .node_count = count};
+    problem->nodes = td_allocate(context, count * sizeof *problem->nodes);
+    problem->inputs = td_allocate(context, (edge_count + 1) * sizeof *problem->inputs);
+    if (problem->nodes == NULL || problem->inputs == NULL)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        problem->nodes[i] = (sched_node){
+            .name = "n", .bytes = bytes[i], .view_of = -1, .first_input = problem->input_count};
+        for (uint32_t e = 0; e < edge_count; e++)
+            if (edges[e][1] == i) {
+                problem->inputs[problem->input_count++] = edges[e][0];
+                problem->nodes[i].input_count++;
+            }
+    }
+    return sched_problem_finish(problem) == TD_OK;
+}
+
+TEST(replay_agrees_with_the_definition) {
+    td_context context;
+    td_context_init(&context);
+    uint64_t state = 1;
+    for (int round = 0; round < 3000; round++) {
+        sched_problem problem;
+        uint32_t order[MAX_NODES];
+        uint64_t peak;
+        CHECK(random_problem(&context, &state, 1 + random_below(&state, 14), &problem));
+        for (int i = 0; i < 3; i++) {
+            random_order(&problem, &state, order);
+            CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
+            CHECK_MESSAGE(peak == naive_peak(&problem, order), "round %d", round);
+            CHECK(peak >= sched_lower_bound(&problem));
+        }
+        sched_problem_release(&problem);
+    }
+}
+
+TEST(orderers_give_topological_orders) {
+    td_context context;
+    td_context_init(&context);
+    uint64_t state = 2;
+    const sched_options options = {0};
+    for (int round = 0; round < 500; round++) {
+        sched_problem problem;
+        CHECK(random_problem(&context, &state, 1 + random_below(&state, 20), &problem));
+        uint64_t best = UINT64_MAX, chosen = 0;
+        for (const sched_orderer *row = sched_orderers; row->name != NULL; row++) {
+            uint32_t order[MAX_NODES];
+            uint64_t peak;
+            CHECK(row->order(&problem, &options, order) == TD_OK);
+            CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
+            if (strcmp(row->name, "auto") == 0)
+                chosen = peak;
+            else if (peak < best)
+                best = peak;
+        }
+        CHECK(chosen == best);
+        sched_problem_release(&problem);
+    }
+}
+
+/* Two branches that each swell and shrink: one after the other needs 4 + 1, side by side 8. */
+TEST(depth_first_finishes_a_branch) {
+    td_context context;
+    td_context_init(&context);
+    const uint64_t bytes[] = {4, 4, 1, 1, 1};
+    const uint32_t edges[][2] = {{0, 2}, {1, 3}, {2, 4}, {3, 4}};
+    sched_problem problem;
+    uint32_t order[5];
+    uint64_t peak;
+    const sched_options options = {0};
+    CHECK(make_problem(&context, bytes, 5, edges, 4, &problem));
+    CHECK(sched_find_orderer("file")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
+    CHECK(peak == 9);
+    CHECK(sched_find_orderer("dfs")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
+    CHECK(peak == 6);
+    CHECK(sched_find_orderer("greedy")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
+    CHECK(peak == 6);
+    sched_problem_release(&problem);
+}
+
+TEST(cycles_and_wrong_orders_are_refused) {
+    td_context context;
+    td_context_init(&context);
+    const uint64_t bytes[] = {1, 1, 1};
+    const uint32_t cycle[][2] = {{0, 1}, {1, 2}, {2, 1}}, chain[][2] = {{0, 1}, {1, 2}};
+    sched_problem problem;
+    uint64_t peak;
+    CHECK(!make_problem(&context, bytes, 3, cycle, 3, &problem));
+    CHECK_STRING(context.message, "node \"n\" lies on or behind a cycle");
+    sched_problem_release(&problem);
+    CHECK(make_problem(&context, bytes, 3, chain, 2, &problem));
+    CHECK(sched_evaluate(&problem, (uint32_t[]){1, 0, 2}, &peak) == TD_INVALID);
+    CHECK(sched_evaluate(&problem, (uint32_t[]){0, 0, 2}, &peak) == TD_INVALID);
+    CHECK(sched_evaluate(&problem, (uint32_t[]){0, 1, 3}, &peak) == TD_INVALID);
+    CHECK(sched_evaluate(&problem, (uint32_t[]){0, 1, 2}, &peak) == TD_OK && peak == 2);
+    sched_problem_release(&problem);
+}
+
+TEST(sizes_that_overflow_are_refused) {
+    td_context context;
+    td_context_init(&context);
+    const uint64_t bytes[] = {INT64_MAX, 2};
+    sched_problem problem;
+    CHECK(!make_problem(&context, bytes, 2, NULL, 0, &problem));
+    sched_problem_release(&problem);
+}
+
+TEST_MAIN()
