@@ -11,7 +11,9 @@ typedef struct fe_options {
     const char *constants;    /* JSON file: offset -> values, for a missing .bin; or NULL */
     bool random_weights;      /* --weights=random:SEED fills weights that have no data */
     uint64_t random_seed;
-    bool summary;             /* list only: accept unknown ops as opaque, assume missing constants */
+    bool listing;             /* nothing is computed: weights may be missing, and small constants
+                                 that are missing are assumed by pattern and reported */
+    bool summary;             /* listing, and unknown operations are accepted as opaque */
     uint32_t max_tokens;      /* bound of "tokens"; 0: 64 */
     uint32_t max_rows;        /* bound of "rows"; 0: 32 */
     uint32_t context_length;  /* bound of "slots"; 0: what the model says, else 2048 */

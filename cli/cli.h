@@ -1,0 +1,87 @@
+/* The `tandem` command: one file per verb, and the pipeline that the verbs share.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_CLI_CLI_H
+#define TANDEM_CLI_CLI_H
+
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+
+#include <argp.h>
+
+/* One verb. `run` returns the exit status: 0, 1 (the input is at fault) or 2 (usage). argv[0] is
+ * "tandem VERB" for messages. */
+typedef struct cli_verb {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} cli_verb;
+
+int cli_import(int argc, char **argv);
+int cli_compile(int argc, char **argv);
+int cli_plan(int argc, char **argv);
+int cli_verify(int argc, char **argv);
+int cli_run(int argc, char **argv);
+int cli_targets(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+/* Prints "tandem: <message>" for a failure and turns a status into an exit status. */
+int cli_exit_status(const td_context *context, td_status status);
+
+/* --- options that several verbs share, as argp children --- */
+
+typedef struct cli_options {
+    /* models */
+    const char *target, *drafter, *tokenizer;
+    const char *weights; /* keep, f32, f16, q8 */
+    bool random_weights;
+    uint64_t random_seed;
+    const char *constants, *print_after;
+    uint32_t context_length; /* 0: what the model says */
+    uint32_t layers;         /* 0: all */
+    uint32_t max_draft;
+    const char *orderer;
+    /* device */
+    const char *triple, *cpu;
+    uint64_t memory_budget; /* 0: none */
+    uint32_t slots;
+    /* output */
+    cg_emit emit;
+    const char *name, *output;
+    bool verbose;
+} cli_options;
+
+void cli_options_init(cli_options *options);
+extern const struct argp cli_model_argp, cli_device_argp; /* input: cli_options */
+
+/* A count or a size with an optional K, M or G (powers of 1024); reports through argp_error. */
+uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
+                          uint64_t largest);
+uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text);
+void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
+                       bool *random_weights, uint64_t *seed);
+
+/* --- the pipeline: from options to a program --- */
+
+typedef struct cli_program {
+    fe_model models[2]; /* target, drafter */
+    cg_model lowered[2];
+    size_t model_count;
+    fe_tokenizer tokenizer;
+    bool has_tokenizer;
+    sched_plan plan;
+    cg_request request;
+    char *runtime_root; /* owned */
+} cli_program;
+
+/* Imports, converts, orders and plans; what is left is cg_make_plan or cg_compile. */
+td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program);
+void cli_program_release(td_context *context, cli_program *program);
+
+/* Imports one model, with `layers` and `weights` applied. */
+td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
+                           fe_model *model);
+
+/* Prints the plan for people. */
+void cli_print_plan(const cli_program *program, const cg_plan *plan);
+
+#endif

@@ -1,0 +1,168 @@
+/* tandem import: a model file as Tandem sees it.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/cli.h"
+
+#include "ir/passes/passes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct import_options {
+    cli_options shared;
+    const char *path, *output;
+    bool summary;
+} import_options;
+
+enum { KEY_SUMMARY = 0x2000 };
+
+static const struct argp_option options_table[] = {
+    {"summary", KEY_SUMMARY, NULL, 0,
+     "count the nodes of each operation; operations that cannot be compiled are listed too", 0},
+    {"output", 'o', "FILE.xml", 0, "write the model as OpenVINO IR, with its .bin beside it", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    import_options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->shared;
+        return 0;
+    case KEY_SUMMARY:
+        options->summary = true;
+        return 0;
+    case 'o':
+        options->output = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->path != NULL)
+            argp_error(state, "one model at a time: %s is one too many", argument);
+        options->path = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->path == NULL)
+            argp_error(state, "a model is missing");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&cli_model_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp argp = {
+    options_table,
+    parse,
+    "MODEL",
+    "Reads a model and prints its raised graph. Weights need not be there for that."
+    "\vexamples:\n"
+    "  tandem import model.xml --summary\n"
+    "  tandem import checkpoint-folder --weights=q8 -o model.xml\n"
+    "  tandem import model.gguf --print-after=all 2>passes.txt\n",
+    children,
+    NULL,
+    NULL};
+
+/* --- printing --- */
+
+typedef struct op_count {
+    const char *name;
+    size_t nodes;
+} op_count;
+
+static int compare_counts(const void *left, const void *right) {
+    const op_count *a = left, *b = right;
+    if (a->nodes != b->nodes)
+        return a->nodes > b->nodes ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+/* Counts by op; opaque nodes by the operation they stand for. */
+static td_status print_summary(td_context *context, const fe_model *model) {
+    const ir_module *module = model->module;
+    printf("%s: %s\n", module->name,
+           model->raised ? "a decoder, raised" : "listed as imported, not compilable");
+    for (size_t g = 0; g < module->graphs.count; g++) {
+        const ir_graph *graph = module->graphs.items[g];
+        TD_ARRAY(op_count) counts = {0};
+        td_map by_name;
+        td_map_init(&by_name, context);
+        bool complete = true;
+        size_t nodes = 0;
+        for (const ir_node *node = graph->first; node != NULL && complete; node = node->next) {
+            const char *name = ir_op(node->op)->name;
+            if (node->op == IR_OP_opaque)
+                name = ir_node_string(node, "type", name);
+            size_t index = (size_t)(uintptr_t)td_map_get(&by_name, name);
+            if (index == 0) {
+                complete = td_array_push(context, &counts, ((op_count){name, 0})) &&
+                           td_map_put(&by_name, name, (void *)(uintptr_t)counts.count);
+                index = counts.count;
+            }
+            if (complete)
+                counts.items[index - 1].nodes++;
+            nodes++;
+        }
+        if (complete && counts.count > 0)
+            qsort(counts.items, counts.count, sizeof *counts.items, compare_counts);
+        printf("graph %s: %zu nodes, %zu inputs, %zu outputs\n", graph->name, nodes,
+               graph->input_count, graph->output_count);
+        for (size_t i = 0; complete && i < counts.count; i++)
+            printf("  %-24s %zu\n", counts.items[i].name, counts.items[i].nodes);
+        td_array_release(context, &counts);
+        td_map_release(&by_name);
+        if (!complete)
+            return td_fail_memory(context);
+    }
+    printf("%zu constants, %zu states\n", module->constants.count, module->states.count);
+    return TD_OK;
+}
+
+static td_status print_graphs(td_context *context, const fe_model *model) {
+    td_text text;
+    td_text_init(&text, context);
+    td_status status = ir_print(model->module, &text);
+    if (status == TD_OK && text.failed)
+        status = td_fail_memory(context);
+    if (status == TD_OK)
+        fwrite(text.data, 1, text.length, stdout);
+    td_text_release(&text);
+    return status;
+}
+
+static td_status transform_and_show(td_context *context, const import_options *options,
+                                    const fe_model *model) {
+    if (model->raised) {
+        if (options->shared.layers > 0)
+            TD_TRY(ir_pass_cut_layers(model->module, options->shared.layers));
+        TD_TRY(ir_pass_convert_weights(model->module, options->shared.weights));
+        TD_TRY(ir_pass_remove_dead(model->module));
+    }
+    if (options->output != NULL)
+        return fe_write_openvino(model, options->output);
+    return options->summary ? print_summary(context, model) : print_graphs(context, model);
+}
+
+int cli_import(int argc, char **argv) {
+    import_options options = {0};
+    cli_options_init(&options.shared);
+    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    td_context context;
+    td_context_init(&context);
+    context.verbosity = options.shared.verbose ? 2 : 1;
+    const fe_options import = {.constants = options.shared.constants,
+                               .random_weights = options.shared.random_weights,
+                               .random_seed = options.shared.random_seed,
+                               .context_length = options.shared.context_length,
+                               .print_after = options.shared.print_after,
+                               .listing = options.output == NULL,
+                               .summary = options.summary};
+    fe_model model;
+    td_status status = fe_import(&context, options.path, &import, &model);
+    if (status == TD_OK) {
+        status = transform_and_show(&context, &options, &model);
+        ir_module_release(model.module);
+    }
+    return cli_exit_status(&context, status);
+}

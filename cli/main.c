@@ -1,0 +1,63 @@
+/* The `tandem` command.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const cli_verb verbs[] = {
+    {"import", "read a model and print its graph, list its operations, or write it elsewhere",
+     cli_import},
+    {"compile", "compile a target, and a drafter, into a program", cli_compile},
+    {"plan", "print the memory that a program would need, without compiling it", cli_plan},
+    {"verify", "compare compiled code with the reference evaluator, node by node", cli_verify},
+    {"run", "compile and run at once, or run the reference evaluator", cli_run},
+    {"targets", "list the machines that programs can be compiled for", cli_targets},
+    {"version", "print the version", cli_version},
+};
+
+static void print_usage(FILE *stream) {
+    fputs("usage: tandem VERB [OPTION...]\n\n"
+          "Compiles a language model and a small drafter for it into one program that decodes\n"
+          "speculatively, inside a memory budget.\n\n",
+          stream);
+    for (size_t i = 0; i < TD_COUNT_OF(verbs); i++)
+        fprintf(stream, "  %-8s  %s\n", verbs[i].name, verbs[i].summary);
+    fputs("\nexamples:\n"
+          "  tandem compile --target graphs/target.xml --drafter graphs/drafter.xml \\\n"
+          "      --tokenizer graphs/tokenizer.json --memory-budget 64M -o model\n"
+          "  ./model --prompt 'Once upon a time' --max-tokens 100 --stats\n\n"
+          "`tandem VERB --help` tells the options of a verb.\n",
+          stream);
+}
+
+int cli_exit_status(const td_context *context, td_status status) {
+    if (status == TD_OK)
+        return 0;
+    fprintf(stderr, "tandem: %s\n", context->message);
+    return status == TD_USAGE ? 2 : 1;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cli_version(argc - 1, argv + 1);
+    for (size_t i = 0; i < TD_COUNT_OF(verbs); i++) {
+        if (strcmp(argv[1], verbs[i].name) != 0)
+            continue;
+        char name[32];
+        snprintf(name, sizeof name, "tandem %s", verbs[i].name);
+        argv[1] = name;
+        return verbs[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "tandem: unknown verb \"%s\"; known are", argv[1]);
+    for (size_t i = 0; i < TD_COUNT_OF(verbs); i++)
+        fprintf(stderr, "%s %s", i == 0 ? "" : ",", verbs[i].name);
+    fputc('\n', stderr);
+    return 2;
+}

@@ -1,0 +1,185 @@
+/* Options that several verbs share.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_MAX_DRAFT 16
+
+void cli_options_init(cli_options *options) {
+    *options = (cli_options){.weights = "keep",
+                             .orderer = "auto",
+                             .emit = CG_EXECUTABLE,
+                             .name = "model",
+                             .max_draft = DEFAULT_MAX_DRAFT};
+}
+
+uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
+                          uint64_t largest) {
+    char *end;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > largest)
+        argp_error(state, "%s %s: expected a whole number from 0 to %" PRIu64, option, text,
+                   largest);
+    return number;
+}
+
+uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text) {
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    uint64_t bytes = strtoull(text, &end, 10);
+    bool valid = text[0] >= '0' && text[0] <= '9' && errno == 0;
+    if (valid && *end != '\0') {
+        const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+        valid = unit != NULL && (end[1] == '\0' || strcmp(end + 1, "iB") == 0);
+        for (long i = 0; valid && i <= unit - units; i++)
+            valid = td_multiply(bytes, 1024, &bytes);
+    }
+    if (!valid || bytes == 0)
+        argp_error(state,
+                   "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024)",
+                   option, text);
+    return bytes;
+}
+
+void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
+                       bool *random_weights, uint64_t *seed) {
+    static const char *const kinds[] = {"keep", "f32", "f16", "q8"};
+    static const char random_prefix[] = "random:";
+    if (strncmp(text, random_prefix, sizeof random_prefix - 1) == 0) {
+        *random_weights = true;
+        *seed = cli_parse_number(state, "--weights=random:", text + sizeof random_prefix - 1,
+                                 UINT64_MAX);
+        return;
+    }
+    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
+        if (strcmp(text, kinds[i]) == 0) {
+            *kind = kinds[i];
+            return;
+        }
+    argp_error(state, "--weights=%s: expected keep, f32, f16, q8 or random:SEED", text);
+}
+
+enum {
+    KEY_TARGET = 0x1000,
+    KEY_DRAFTER,
+    KEY_TOKENIZER,
+    KEY_WEIGHTS,
+    KEY_CONSTANTS,
+    KEY_PRINT_AFTER,
+    KEY_CONTEXT,
+    KEY_LAYERS,
+    KEY_MAX_DRAFT,
+    KEY_ORDERER,
+    KEY_TRIPLE,
+    KEY_CPU,
+    KEY_BUDGET,
+    KEY_SLOTS,
+};
+
+static const struct argp_option model_options[] = {
+    {NULL, 0, NULL, 0, "Models:", 1},
+    {"target", KEY_TARGET, "PATH", 0,
+     "the model whose text is wanted: OpenVINO IR (.xml), a Hugging Face directory, or GGUF", 1},
+    {"drafter", KEY_DRAFTER, "PATH", 0, "the model that guesses ahead (default: none)", 1},
+    {"tokenizer", KEY_TOKENIZER, "FILE", 0,
+     "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the target)", 1},
+    {"weights", KEY_WEIGHTS, "KIND", 0,
+     "keep (default), f32, f16 or q8 (8 bits, groups of 32); random:SEED fills weights whose file "
+     "is "
+     "missing, and may be given beside another",
+     1},
+    {"constants", KEY_CONSTANTS, "FILE", 0,
+     "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 1},
+    {"context", KEY_CONTEXT, "N", 0, "tokens of context (default: what the model says)", 1},
+    {"layers", KEY_LAYERS, "N", 0, "keep only the first N layers", 1},
+    {"max-draft", KEY_MAX_DRAFT, "N", 0, "longest draft the program may be asked for (default 16)",
+     1},
+    {"orderer", KEY_ORDERER, "NAME", 0, "file, dfs, greedy or auto (default)", 1},
+    {"print-after", KEY_PRINT_AFTER, "PASS", 0,
+     "print the graphs to standard error after a pass, or after \"all\"", 1},
+    {"verbose", 'v', NULL, 0, "report progress", 1},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t parse_model(int key, char *argument, struct argp_state *state) {
+    cli_options *options = state->input;
+    switch (key) {
+    case KEY_TARGET:
+        options->target = argument;
+        return 0;
+    case KEY_DRAFTER:
+        options->drafter = argument;
+        return 0;
+    case KEY_TOKENIZER:
+        options->tokenizer = argument;
+        return 0;
+    case KEY_WEIGHTS:
+        cli_parse_weights(state, argument, &options->weights, &options->random_weights,
+                          &options->random_seed);
+        return 0;
+    case KEY_CONSTANTS:
+        options->constants = argument;
+        return 0;
+    case KEY_PRINT_AFTER:
+        options->print_after = argument;
+        return 0;
+    case KEY_CONTEXT:
+        options->context_length = (uint32_t)cli_parse_number(state, "--context", argument, 1 << 24);
+        return 0;
+    case KEY_LAYERS:
+        options->layers = (uint32_t)cli_parse_number(state, "--layers", argument, 1 << 16);
+        return 0;
+    case KEY_MAX_DRAFT:
+        options->max_draft = (uint32_t)cli_parse_number(state, "--max-draft", argument, 31);
+        return 0;
+    case KEY_ORDERER:
+        options->orderer = argument;
+        return 0;
+    case 'v':
+        options->verbose = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp cli_model_argp = {model_options, parse_model, NULL, NULL, NULL, NULL, NULL};
+
+static const struct argp_option device_options[] = {
+    {NULL, 0, NULL, 0, "Device:", 2},
+    {"memory-budget", KEY_BUDGET, "SIZE", 0,
+     "all that may be resident, such as 800M (default: no limit)", 2},
+    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 2},
+    {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 2},
+    {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 2},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t parse_device(int key, char *argument, struct argp_state *state) {
+    cli_options *options = state->input;
+    switch (key) {
+    case KEY_BUDGET:
+        options->memory_budget = cli_parse_size(state, "--memory-budget", argument);
+        return 0;
+    case KEY_SLOTS:
+        options->slots = (uint32_t)cli_parse_number(state, "--slots", argument, 1 << 24);
+        return 0;
+    case KEY_TRIPLE:
+        options->triple = argument;
+        return 0;
+    case KEY_CPU:
+        options->cpu = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp cli_device_argp = {device_options, parse_device, NULL, NULL, NULL, NULL, NULL};

@@ -1,0 +1,271 @@
+/* tandem run: compile into a temporary folder and run, or run the reference evaluator.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/cli.h"
+#include "cli/reference.h"
+#include "runtime/tokenizer.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+typedef struct run_options {
+    cli_options shared;
+    bool reference, ids, ignore_eos;
+    const char *prompt, *prompt_ids;
+    uint32_t max_tokens;
+    char **arguments; /* for the program, after "--" */
+    int argument_count;
+} run_options;
+
+enum {
+    KEY_REFERENCE = 0x2000,
+    KEY_PROMPT,
+    KEY_PROMPT_IDS,
+    KEY_MAX_TOKENS,
+    KEY_IDS,
+    KEY_IGNORE_EOS
+};
+
+static const struct argp_option options_table[] = {
+    {"reference", KEY_REFERENCE, NULL, 0,
+     "decode greedily with the reference evaluator instead of compiled code (slow)", 0},
+    {"prompt", KEY_PROMPT, "TEXT", 0, "with --reference: the text to continue", 0},
+    {"prompt-ids", KEY_PROMPT_IDS, "N,N,...", 0, "with --reference: token ids to continue", 0},
+    {"max-tokens", KEY_MAX_TOKENS, "N", 0, "with --reference: how many tokens (default 100)", 0},
+    {"ids", KEY_IDS, NULL, 0, "with --reference: print token ids", 0},
+    {"ignore-eos", KEY_IGNORE_EOS, NULL, 0, "with --reference: go on after the end of text", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    run_options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->shared;
+        state->child_inputs[1] = &options->shared;
+        return 0;
+    case KEY_REFERENCE:
+        options->reference = true;
+        return 0;
+    case KEY_PROMPT:
+        options->prompt = argument;
+        return 0;
+    case KEY_PROMPT_IDS:
+        options->prompt_ids = argument;
+        return 0;
+    case KEY_MAX_TOKENS:
+        options->max_tokens =
+            (uint32_t)cli_parse_number(state, "--max-tokens", argument, UINT32_MAX);
+        return 0;
+    case KEY_IDS:
+        options->ids = true;
+        return 0;
+    case KEY_IGNORE_EOS:
+        options->ignore_eos = true;
+        return 0;
+    case ARGP_KEY_ARGS:
+        options->arguments = state->argv + state->next;
+        options->argument_count = state->argc - state->next;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->shared.target == NULL)
+            argp_error(state, "--target is missing");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {
+    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp argp = {
+    options_table,
+    parse,
+    "[-- PROGRAM-OPTION...]",
+    "Compiles a program into a temporary folder and runs it with the options after \"--\"; its "
+    "exit "
+    "status is that of the program."
+    "\vexamples:\n"
+    "  tandem run --target model.gguf -- --prompt 'Once upon a time' --max-tokens 50\n"
+    "  tandem run --target model.gguf --reference --prompt 'Once upon a time' --max-tokens 20\n",
+    children,
+    NULL,
+    NULL};
+
+/* --- compiled --- */
+
+static td_status spawn_program(td_context *context, const char *path, const run_options *options,
+                               int *exit_status) {
+    char **arguments =
+        td_allocate(context, ((size_t)options->argument_count + 2) * sizeof *arguments);
+    char *program = td_allocate(context, strlen(path) + 1);
+    if (arguments == NULL || program == NULL) {
+        td_release(context, arguments);
+        td_release(context, program);
+        return td_fail_memory(context);
+    }
+    strcpy(program, path);
+    arguments[0] = program;
+    for (int i = 0; i < options->argument_count; i++)
+        arguments[i + 1] = options->arguments[i];
+    pid_t child;
+    int state = 0;
+    int error = posix_spawn(&child, path, NULL, NULL, arguments, environ);
+    if (error == 0)
+        while (waitpid(child, &state, 0) < 0 && errno == EINTR)
+            ;
+    td_release(context, arguments);
+    td_release(context, program);
+    if (error != 0)
+        return td_fail(context, TD_IO, "%s: cannot be run: %s", path, strerror(error));
+    *exit_status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+    return TD_OK;
+}
+
+static td_status run_compiled(td_context *context, run_options *options, int *exit_status) {
+    const char *parent = getenv("TMPDIR");
+    char folder[4096], path[4096 + 8];
+    snprintf(folder, sizeof folder, "%s/tandem-XXXXXX", parent == NULL ? "/tmp" : parent);
+    if (mkdtemp(folder) == NULL)
+        return td_fail(context, TD_IO, "%s: cannot make a folder here: %s", folder,
+                       strerror(errno));
+    snprintf(path, sizeof path, "%s/model", folder);
+    options->shared.output = path;
+    cli_program program;
+    cg_plan plan;
+    td_status status = cli_prepare(context, &options->shared, &program);
+    if (status == TD_OK) {
+        status = cg_compile(context, &program.request, &plan);
+        cli_program_release(context, &program);
+    }
+    if (status == TD_OK)
+        status = spawn_program(context, path, options, exit_status);
+    unlink(path);
+    rmdir(folder);
+    return status;
+}
+
+/* --- reference --- */
+
+typedef struct printer {
+    const rt_tokenizer *tokenizer; /* NULL: print ids */
+    rt_decoder decoder;
+    char *text;
+    bool any;
+} printer;
+
+static bool print_id(void *self, int32_t id) {
+    printer *p = self;
+    if (p->tokenizer == NULL) {
+        printf("%s%d", p->any ? " " : "", id);
+        p->any = true;
+    } else {
+        const size_t bytes = rt_decoder_push(&p->decoder, p->tokenizer, id, false, p->text);
+        fwrite(p->text, 1, bytes, stdout);
+    }
+    fflush(stdout);
+    return true;
+}
+
+typedef TD_ARRAY(int32_t) id_list;
+
+static td_status parse_ids(td_context *context, const char *text, uint32_t vocabulary,
+                           id_list *ids) {
+    for (const char *at = text; *at != '\0';) {
+        char *end;
+        const long id = strtol(at, &end, 10);
+        if (end == at || (*end != ',' && *end != '\0') || id < 0 || id >= (long)vocabulary)
+            return td_fail(context, TD_USAGE,
+                           "--prompt-ids %s: expected ids below %u with commas between", text,
+                           vocabulary);
+        if (!td_array_push(context, ids, (int32_t)id))
+            return td_fail_memory(context);
+        at = *end == ',' ? end + 1 : end;
+    }
+    return TD_OK;
+}
+
+static td_status encode_prompt(td_context *context, const rt_tokenizer *tokenizer,
+                               const char *prompt, id_list *ids) {
+    const size_t length = strlen(prompt), scratch_bytes = rt_tokenizer_scratch_bytes(length);
+    void *scratch = td_allocate(context, scratch_bytes);
+    if (scratch == NULL || !td_array_reserve(context, ids, rt_tokenizer_most_ids(length) + 2)) {
+        td_release(context, scratch);
+        return td_fail_memory(context);
+    }
+    const int64_t count =
+        rt_tokenizer_encode(tokenizer, prompt, length, RT_ENCODE_SPECIAL | RT_ENCODE_DEFAULTS,
+                            scratch, scratch_bytes, ids->items, ids->capacity);
+    td_release(context, scratch);
+    if (count < 0 || (size_t)count > ids->capacity)
+        return td_fail(context, TD_INVALID, "--prompt: the text cannot be tokenized");
+    ids->count = (size_t)count;
+    return TD_OK;
+}
+
+static td_status run_with_model(td_context *context, const run_options *options,
+                                const fe_model *model, const fe_tokenizer *blob, id_list *ids) {
+    const char *problem = "no tokenizer lies with the model; give --tokenizer";
+    const rt_tokenizer *tokenizer =
+        blob->blob == NULL ? NULL : rt_tokenizer_open(blob->blob, blob->bytes, &problem);
+    if (tokenizer == NULL && (options->prompt_ids == NULL || !options->ids))
+        return td_fail(context, TD_INVALID, "%s", problem);
+    if (options->prompt_ids != NULL)
+        TD_TRY(parse_ids(context, options->prompt_ids, model->vocabulary, ids));
+    else
+        TD_TRY(encode_prompt(context, tokenizer, options->prompt, ids));
+    printer p = {.tokenizer = options->ids ? NULL : tokenizer};
+    if (p.tokenizer != NULL) {
+        p.text = td_allocate(context, rt_decoder_most_bytes(tokenizer));
+        if (p.text == NULL)
+            return td_fail_memory(context);
+        rt_decoder_continue(&p.decoder);
+    }
+    td_status status =
+        cli_reference_generate(context, model, ids->items, ids->count, options->max_tokens,
+                               options->ignore_eos, print_id, &p);
+    if (p.tokenizer != NULL)
+        fwrite(p.text, 1, rt_decoder_finish(&p.decoder, p.text), stdout);
+    putchar('\n');
+    td_release(context, p.text);
+    return status;
+}
+
+static td_status run_reference(td_context *context, const run_options *options) {
+    fe_model model;
+    fe_tokenizer tokenizer = {0};
+    id_list ids = {0};
+    if (options->prompt == NULL && options->prompt_ids == NULL)
+        return td_fail(context, TD_USAGE, "--reference needs --prompt or --prompt-ids");
+    TD_TRY(cli_import_model(context, &options->shared, options->shared.target, &model));
+    const char *path = options->shared.tokenizer;
+    if (path == NULL)
+        path = model.tokenizer_path;
+    td_status status = path == NULL ? TD_OK : fe_read_tokenizer(context, path, &tokenizer);
+    if (status == TD_OK)
+        status = run_with_model(context, options, &model, &tokenizer, &ids);
+    td_array_release(context, &ids);
+    fe_tokenizer_release(context, &tokenizer);
+    ir_module_release(model.module);
+    return status;
+}
+
+int cli_run(int argc, char **argv) {
+    run_options options = {.max_tokens = 100};
+    cli_options_init(&options.shared);
+    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    td_context context;
+    td_context_init(&context);
+    context.verbosity = options.shared.verbose;
+    int exit_status = 0;
+    td_status status = options.reference ? run_reference(&context, &options)
+                                         : run_compiled(&context, &options, &exit_status);
+    return status == TD_OK ? exit_status : cli_exit_status(&context, status);
+}
