@@ -46,3 +46,8 @@ if(native_sources)
 else()
   add_library(tandem_runtime_native INTERFACE)
 endif()
+
+# `tandem compile --emit=shared` writes these into the header of the library.
+foreach(header abi.h tandem.h)
+  configure_file(${CMAKE_SOURCE_DIR}/runtime/${header} ${CMAKE_BINARY_DIR}/runtime/include/${header} COPYONLY)
+endforeach()

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Bad input gets one sentence and exit status 1, bad usage 2, and no output file is left.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+source "$(dirname "$0")/harness.sh"
+cd "$source_folder"
+
+tokenizer=(--tokenizer graphs/tokenizer.json)
+compile() { "$tandem" compile "${@}" -o "$folder/out"; }
+
+# A copy of the drafter that can be damaged.
+cp graphs/drafter.xml "$folder/copy.xml"
+cp graphs/drafter.bin "$folder/copy.bin"
+
+head -c 20000 graphs/drafter.xml >"$folder/short.xml"
+cp graphs/drafter.bin "$folder/short.bin"
+check truncated_xml refused 1 'short.xml.*line [0-9]+' \
+    compile --target "$folder/short.xml" "${tokenizer[@]}"
+
+cp graphs/drafter.xml "$folder/cut.xml"
+head -c 100000 graphs/drafter.bin >"$folder/cut.bin"
+check truncated_bin refused 1 'cut.xml: layer .* Const offset [0-9]+ \+ size [0-9]+ exceeds .*cut.bin \(100000 bytes\)' \
+    compile --target "$folder/cut.xml" "${tokenizer[@]}"
+
+sed '0,/offset="[0-9]*"/s//offset="99999999999"/' graphs/drafter.xml >"$folder/copy.xml"
+check offset_beyond_the_bin refused 1 'offset 99999999999 .* exceeds' \
+    compile --target "$folder/copy.xml" "${tokenizer[@]}"
+
+# An edge of a two-input layer is turned back on itself through its own output.
+cyclic() {
+    local id
+    id=$(sed -n 's/.*<layer id="\([0-9]*\)" name="[^"]*" type="Multiply".*/\1/p' graphs/drafter.xml | head -n 1)
+    sed "s|<edge from-layer=\"[0-9]*\" from-port=\"[0-9]*\" to-layer=\"$id\" to-port=\"0\"|<edge from-layer=\"$id\" from-port=\"2\" to-layer=\"$id\" to-port=\"0\"|" \
+        graphs/drafter.xml >"$folder/copy.xml"
+    ! cmp -s graphs/drafter.xml "$folder/copy.xml" &&
+        refused 1 'copy.xml: .*cycle' compile --target "$folder/copy.xml" "${tokenizer[@]}"
+}
+check cyclic_graph cyclic
+
+sed '0,/<edge from-layer="[0-9]*"/s//<edge from-layer="777777"/' graphs/drafter.xml >"$folder/copy.xml"
+check dangling_edge refused 1 'copy.xml: .*777777' compile --target "$folder/copy.xml" "${tokenizer[@]}"
+
+check missing_file refused 1 'nothing.xml' compile --target "$folder/nothing.xml"
+check unknown_kind_of_model refused 1 'tokenizer.json' compile --target graphs/tokenizer.json
+check budget_too_small refused 1 'smallest .*[0-9]' \
+    compile --target graphs/target.xml "${tokenizer[@]}" --memory-budget 1M
+check unknown_cpu refused 1 'i686-turbo.*x86-64-v3' \
+    compile --target graphs/target.xml --cpu i686-turbo
+check unknown_triple refused 1 'vax.*aarch64' compile --target graphs/target.xml --triple vax-dec-ultrix
+check slots_beyond_the_context refused 1 'slots' \
+    compile --target graphs/target.xml "${tokenizer[@]}" --slots 1000000
+
+# The sentence of a too small budget names one that works.
+smallest_works() {
+    local bytes
+    compile --target graphs/target.xml "${tokenizer[@]}" --memory-budget 1M 2>"$folder/stderr"
+    bytes=$(grep -oE '[0-9]{6,}' "$folder/stderr" | tail -n 1)
+    [ -n "$bytes" ] && compile --target graphs/target.xml "${tokenizer[@]}" --memory-budget "$bytes" &&
+        ! compile --target graphs/target.xml "${tokenizer[@]}" --memory-budget "$((bytes - 65536))" 2>/dev/null
+    local status=$?
+    rm -f "$folder/out"
+    return $status
+}
+check the_smallest_budget_works smallest_works
+
+if [ -e "$shared/data/weights/stories260K-f32.gguf" ]; then
+    check vocabulary_mismatch refused 1 'vocabular|token' \
+        compile --target graphs/target.xml "${tokenizer[@]}" \
+        --drafter "$shared/data/weights/stories260K-f32.gguf"
+    check same_vocabulary_pairs compile --target "$shared/data/weights/stories260K-f32.gguf" \
+        --drafter "$shared/data/weights/stories260K-f32.gguf"
+else
+    skip vocabulary_mismatch "../shared/data/weights is not there"
+fi
+
+usage() { "$tandem" "$@" 2>/dev/null; [ $? -eq 2 ]; }
+check usage_without_output usage compile --target graphs/target.xml
+check usage_with_an_unknown_verb usage frobnicate
+check usage_with_a_bad_size usage compile --target graphs/target.xml -o x --memory-budget lots
+check an_old_file_survives_a_failure bash -c "echo old >'$folder/keep' &&
+    ! '$tandem' compile --target '$folder/cut.xml' -o '$folder/keep' 2>/dev/null &&
+    grep -qx old '$folder/keep' && ! ls '$folder'/keep.* 2>/dev/null"
