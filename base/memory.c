@@ -209,8 +209,7 @@ void td_map_release(td_map *map)
 }
 
 /* The slot that holds the key or the free slot where it would go; capacity is a power of two. */
-static struct td_map_entry *map_slot(struct td_map_entry *entries, size_t capacity,
-                                     const char *key)
+static struct td_map_entry *map_slot(struct td_map_entry *entries, size_t capacity, const char *key)
 {
     size_t slot = (size_t)td_hash_bytes(TD_HASH_START, key, strlen(key)) & (capacity - 1);
     while (entries[slot].key != NULL && strcmp(entries[slot].key, key) != 0)

@@ -40,8 +40,8 @@ char *td_arena_format(td_arena *arena, const char *format, ...)
     }
 
 #define td_array_reserve(context, array, wanted)                                                   \
-    td_array_grow((context), (void **)&(array)->items, &(array)->capacity,                         \
-                  sizeof *(array)->items, (wanted))
+    td_array_grow((context), (void **)&(array)->items, &(array)->capacity, sizeof *(array)->items, \
+                  (wanted))
 
 #define td_array_push(context, array, item)                                                        \
     (td_array_reserve((context), (array), (array)->count + 1)                                      \
@@ -78,7 +78,7 @@ typedef struct td_map {
 
 void td_map_init(td_map *map, td_context *context);
 void td_map_release(td_map *map);
-void *td_map_get(const td_map *map, const char *key); /* NULL when absent */
+void *td_map_get(const td_map *map, const char *key);       /* NULL when absent */
 bool td_map_put(td_map *map, const char *key, void *value); /* replaces; false: no memory */
 
 #endif

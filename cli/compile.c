@@ -25,14 +25,16 @@ static const struct {
     {"bitcode", CG_BITCODE}, {"llvm-ir", CG_LLVM_IR},
 };
 
-static bool is_identifier(const char *name) {
+static bool is_identifier(const char *name)
+{
     if (name[0] == '\0' || (name[0] >= '0' && name[0] <= '9') || strlen(name) > 64)
         return false;
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
            strlen(name);
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
     cli_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -87,7 +89,8 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-static td_status compile(td_context *context, const cli_options *options) {
+static td_status compile(td_context *context, const cli_options *options)
+{
     cli_program program;
     cg_plan plan;
     TD_TRY(cli_prepare(context, options, &program));
@@ -98,7 +101,8 @@ static td_status compile(td_context *context, const cli_options *options) {
     return status;
 }
 
-int cli_compile(int argc, char **argv) {
+int cli_compile(int argc, char **argv)
+{
     cli_options options;
     cli_options_init(&options);
     argp_parse(&argp, argc, argv, 0, NULL, &options);

@@ -24,7 +24,8 @@ static const struct argp_option options_table[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
     import_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -71,7 +72,8 @@ typedef struct op_count {
     size_t nodes;
 } op_count;
 
-static int compare_counts(const void *left, const void *right) {
+static int compare_counts(const void *left, const void *right)
+{
     const op_count *a = left, *b = right;
     if (a->nodes != b->nodes)
         return a->nodes > b->nodes ? -1 : 1;
@@ -79,7 +81,8 @@ static int compare_counts(const void *left, const void *right) {
 }
 
 /* Counts by op; opaque nodes by the operation they stand for. */
-static td_status print_summary(td_context *context, const fe_model *model) {
+static td_status print_summary(td_context *context, const fe_model *model)
+{
     const ir_module *module = model->module;
     printf("%s: %s\n", module->name,
            model->raised ? "a decoder, raised" : "listed as imported, not compilable");
@@ -119,7 +122,8 @@ static td_status print_summary(td_context *context, const fe_model *model) {
     return TD_OK;
 }
 
-static td_status print_graphs(td_context *context, const fe_model *model) {
+static td_status print_graphs(td_context *context, const fe_model *model)
+{
     td_text text;
     td_text_init(&text, context);
     td_status status = ir_print(model->module, &text);
@@ -132,7 +136,8 @@ static td_status print_graphs(td_context *context, const fe_model *model) {
 }
 
 static td_status transform_and_show(td_context *context, const import_options *options,
-                                    const fe_model *model) {
+                                    const fe_model *model)
+{
     if (model->raised) {
         if (options->shared.layers > 0)
             TD_TRY(ir_pass_cut_layers(model->module, options->shared.layers));
@@ -144,7 +149,8 @@ static td_status transform_and_show(td_context *context, const import_options *o
     return options->summary ? print_summary(context, model) : print_graphs(context, model);
 }
 
-int cli_import(int argc, char **argv) {
+int cli_import(int argc, char **argv)
+{
     import_options options = {0};
     cli_options_init(&options.shared);
     argp_parse(&argp, argc, argv, 0, NULL, &options);

@@ -17,7 +17,8 @@ static const cli_verb verbs[] = {
     {"version", "print the version", cli_version},
 };
 
-static void print_usage(FILE *stream) {
+static void print_usage(FILE *stream)
+{
     fputs("usage: tandem VERB [OPTION...]\n\n"
           "Compiles a language model and a small drafter for it into one program that decodes\n"
           "speculatively, inside a memory budget.\n\n",
@@ -32,14 +33,16 @@ static void print_usage(FILE *stream) {
           stream);
 }
 
-int cli_exit_status(const td_context *context, td_status status) {
+int cli_exit_status(const td_context *context, td_status status)
+{
     if (status == TD_OK)
         return 0;
     fprintf(stderr, "tandem: %s\n", context->message);
     return status == TD_USAGE ? 2 : 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(argc < 2 ? stderr : stdout);

@@ -10,7 +10,8 @@
 
 #define DEFAULT_MAX_DRAFT 16
 
-void cli_options_init(cli_options *options) {
+void cli_options_init(cli_options *options)
+{
     *options = (cli_options){.weights = "keep",
                              .orderer = "auto",
                              .emit = CG_EXECUTABLE,
@@ -19,7 +20,8 @@ void cli_options_init(cli_options *options) {
 }
 
 uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
-                          uint64_t largest) {
+                          uint64_t largest)
+{
     char *end;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
@@ -29,7 +31,8 @@ uint64_t cli_parse_number(struct argp_state *state, const char *option, const ch
     return number;
 }
 
-uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text) {
+uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text)
+{
     static const char units[] = "KMGT";
     char *end;
     errno = 0;
@@ -37,19 +40,22 @@ uint64_t cli_parse_size(struct argp_state *state, const char *option, const char
     bool valid = text[0] >= '0' && text[0] <= '9' && errno == 0;
     if (valid && *end != '\0') {
         const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
-        valid = unit != NULL && (end[1] == '\0' || strcmp(end + 1, "iB") == 0);
+        const bool decimal = strcmp(end + 1, "B") == 0;
+        valid = unit != NULL && (decimal || end[1] == '\0' || strcmp(end + 1, "iB") == 0);
         for (long i = 0; valid && i <= unit - units; i++)
-            valid = td_multiply(bytes, 1024, &bytes);
+            valid = td_multiply(bytes, decimal ? 1000 : 1024, &bytes);
     }
     if (!valid || bytes == 0)
         argp_error(state,
-                   "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024)",
+                   "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024; KB, "
+                   "MB, GB, TB of 1000)",
                    option, text);
     return bytes;
 }
 
 void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
-                       bool *random_weights, uint64_t *seed) {
+                       bool *random_weights, uint64_t *seed)
+{
     static const char *const kinds[] = {"keep", "f32", "f16", "q8"};
     static const char random_prefix[] = "random:";
     if (strncmp(text, random_prefix, sizeof random_prefix - 1) == 0) {
@@ -108,7 +114,8 @@ static const struct argp_option model_options[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static error_t parse_model(int key, char *argument, struct argp_state *state) {
+static error_t parse_model(int key, char *argument, struct argp_state *state)
+{
     cli_options *options = state->input;
     switch (key) {
     case KEY_TARGET:
@@ -162,7 +169,8 @@ static const struct argp_option device_options[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static error_t parse_device(int key, char *argument, struct argp_state *state) {
+static error_t parse_device(int key, char *argument, struct argp_state *state)
+{
     cli_options *options = state->input;
     switch (key) {
     case KEY_BUDGET:

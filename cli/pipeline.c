@@ -15,7 +15,8 @@
 static const char *const model_names[] = {"target", "drafter"};
 
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
-                           fe_model *model) {
+                           fe_model *model)
+{
     const fe_options import = {.constants = options->constants,
                                .random_weights = options->random_weights,
                                .random_seed = options->random_seed,
@@ -37,7 +38,8 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
 }
 
 static td_status import_models(td_context *context, const cli_options *options,
-                               cli_program *program) {
+                               cli_program *program)
+{
     const char *paths[] = {options->target, options->drafter};
     if (options->target == NULL)
         return td_fail(context, TD_USAGE, "--target is missing");
@@ -52,7 +54,8 @@ static td_status import_models(td_context *context, const cli_options *options,
 /* The tokenizer given, else the one that lies with the target; a drafter that brings its own must
  * have the same tokens. */
 static td_status read_tokenizers(td_context *context, const cli_options *options,
-                                 cli_program *program) {
+                                 cli_program *program)
+{
     const char *path = options->tokenizer;
     if (path == NULL)
         path = program->models[0].tokenizer_path;
@@ -73,7 +76,8 @@ static td_status read_tokenizers(td_context *context, const cli_options *options
 }
 
 /* Every id of the tokenizer must have a row in the models; more rows are a padded tail. */
-static td_status check_vocabularies(td_context *context, const cli_program *program) {
+static td_status check_vocabularies(td_context *context, const cli_program *program)
+{
     for (size_t i = 0; program->has_tokenizer && i < program->model_count; i++)
         if (program->models[i].vocabulary < program->tokenizer.vocabulary)
             return td_fail(context, TD_INVALID,
@@ -90,7 +94,8 @@ static td_status check_vocabularies(td_context *context, const cli_program *prog
     return TD_OK;
 }
 
-static td_status describe_models(td_context *context, cli_program *program) {
+static td_status describe_models(td_context *context, cli_program *program)
+{
     for (size_t i = 0; i < program->model_count; i++) {
         const fe_model *model = &program->models[i];
         const ir_module *module = model->module;
@@ -115,7 +120,8 @@ static td_status describe_models(td_context *context, cli_program *program) {
 
 /* One arena for all entry points of both models, and for what the runtime keeps between them. */
 static td_status order_and_plan(td_context *context, const cli_options *options,
-                                cli_program *program) {
+                                cli_program *program)
+{
     ir_graph *graphs[4];
     sched_extra extras[TANDEM_SCRATCH_COUNT] = {{.name = "draft probabilities"},
                                                 {.name = "target probabilities"}};
@@ -138,7 +144,8 @@ static td_status order_and_plan(td_context *context, const cli_options *options,
 }
 
 /* The runtimes lie beside the command: <folder of tandem>/runtime. */
-static td_status find_runtimes(td_context *context, char **root) {
+static td_status find_runtimes(td_context *context, char **root)
+{
     char path[4096];
     const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     if (length < 0)
@@ -148,7 +155,8 @@ static td_status find_runtimes(td_context *context, char **root) {
     return *root == NULL ? td_fail_memory(context) : TD_OK;
 }
 
-static void fill_request(const cli_options *options, cli_program *program) {
+static void fill_request(const cli_options *options, cli_program *program)
+{
     cg_request *request = &program->request;
     const fe_model *target = &program->models[0];
     request->name = options->name;
@@ -169,7 +177,8 @@ static void fill_request(const cli_options *options, cli_program *program) {
     request->output = options->output;
 }
 
-static td_status prepare(td_context *context, const cli_options *options, cli_program *program) {
+static td_status prepare(td_context *context, const cli_options *options, cli_program *program)
+{
     TD_TRY(cg_find_target(context, options->triple, options->cpu, &program->request.target,
                           &program->request.cpu));
     TD_TRY(import_models(context, options, program));
@@ -182,7 +191,8 @@ static td_status prepare(td_context *context, const cli_options *options, cli_pr
     return TD_OK;
 }
 
-td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program) {
+td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program)
+{
     memset(program, 0, sizeof *program);
     td_status status = prepare(context, options, program);
     if (status != TD_OK)
@@ -190,7 +200,8 @@ td_status cli_prepare(td_context *context, const cli_options *options, cli_progr
     return status;
 }
 
-void cli_program_release(td_context *context, cli_program *program) {
+void cli_program_release(td_context *context, cli_program *program)
+{
     if (program->plan.context != NULL)
         sched_plan_release(&program->plan);
     if (program->has_tokenizer)
@@ -201,11 +212,13 @@ void cli_program_release(td_context *context, cli_program *program) {
     memset(program, 0, sizeof *program);
 }
 
-static void print_line(const char *name, uint64_t bytes) {
+static void print_line(const char *name, uint64_t bytes)
+{
     printf("  %-24s %14" PRIu64 " bytes %9.2f MiB\n", name, bytes, (double)bytes / 1048576.0);
 }
 
-void cli_print_plan(const cli_program *program, const cg_plan *plan) {
+void cli_print_plan(const cli_program *program, const cg_plan *plan)
+{
     const sched_plan *schedule = &program->plan;
     for (size_t g = 0; g < schedule->graph_count; g++) {
         const sched_graph_plan *graph = &schedule->graphs[g];

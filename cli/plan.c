@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
     cli_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -37,7 +38,8 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-static td_status print_plan(td_context *context, const cli_options *options) {
+static td_status print_plan(td_context *context, const cli_options *options)
+{
     cli_program program;
     cg_plan plan;
     TD_TRY(cli_prepare(context, options, &program));
@@ -48,7 +50,8 @@ static td_status print_plan(td_context *context, const cli_options *options) {
     return status;
 }
 
-int cli_plan(int argc, char **argv) {
+int cli_plan(int argc, char **argv)
+{
     cli_options options;
     cli_options_init(&options);
     argp_parse(&argp, argc, argv, 0, NULL, &options);

@@ -19,7 +19,8 @@ typedef struct reference {
 
 #define MAX_CHUNK 64
 
-static ir_tensor tensor_of(ir_type type, int64_t first, int64_t second, void *data) {
+static ir_tensor tensor_of(ir_type type, int64_t first, int64_t second, void *data)
+{
     ir_tensor tensor = {.type = type, .rank = second > 0 ? 2 : 1, .data = data};
     tensor.dim[0] = first;
     tensor.dim[1] = second;
@@ -27,7 +28,8 @@ static ir_tensor tensor_of(ir_type type, int64_t first, int64_t second, void *da
     return tensor;
 }
 
-static td_status open_reference(td_context *context, const fe_model *model, reference *r) {
+static td_status open_reference(td_context *context, const fe_model *model, reference *r)
+{
     const ir_module *module = model->module;
     *r = (reference){.context = context,
                      .forward = ir_module_find_graph(module, "forward"),
@@ -48,7 +50,8 @@ static td_status open_reference(td_context *context, const fe_model *model, refe
     return ir_evaluator_create(module, r->capacity, &r->evaluator);
 }
 
-static td_status commit_chunk(reference *r, uint32_t count) {
+static td_status commit_chunk(reference *r, uint32_t count)
+{
     int32_t path[MAX_CHUNK];
     for (uint32_t i = 0; i < count; i++)
         path[i] = (int32_t)i;
@@ -60,7 +63,8 @@ static td_status commit_chunk(reference *r, uint32_t count) {
 }
 
 /* One pass over a chain of tokens, committed at once; `best` is the arg-max after the last one. */
-static td_status feed_chunk(reference *r, const int32_t *ids, uint32_t count, int32_t *best) {
+static td_status feed_chunk(reference *r, const int32_t *ids, uint32_t count, int32_t *best)
+{
     int32_t positions[MAX_CHUNK], row = (int32_t)count - 1;
     int64_t ancestors[MAX_CHUNK];
     for (uint32_t i = 0; i < count; i++) {
@@ -85,8 +89,8 @@ static td_status feed_chunk(reference *r, const int32_t *ids, uint32_t count, in
 }
 
 static td_status generate(reference *r, const int32_t *prompt, size_t prompt_count,
-                          uint32_t max_tokens, int32_t eos_id, cli_id_callback callback,
-                          void *self) {
+                          uint32_t max_tokens, int32_t eos_id, cli_id_callback callback, void *self)
+{
     int32_t best = 0;
     for (size_t fed = 0; fed < prompt_count;) {
         const size_t left = prompt_count - fed;
@@ -110,7 +114,8 @@ static td_status generate(reference *r, const int32_t *prompt, size_t prompt_cou
 
 td_status cli_reference_generate(td_context *context, const fe_model *model, const int32_t *prompt,
                                  size_t prompt_count, uint32_t max_tokens, bool ignore_eos,
-                                 cli_id_callback callback, void *self) {
+                                 cli_id_callback callback, void *self)
+{
     reference r;
     td_status status = open_reference(context, model, &r);
     if (status == TD_OK)

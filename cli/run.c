@@ -44,7 +44,8 @@ static const struct argp_option options_table[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
     run_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -102,7 +103,8 @@ static const struct argp argp = {
 /* --- compiled --- */
 
 static td_status spawn_program(td_context *context, const char *path, const run_options *options,
-                               int *exit_status) {
+                               int *exit_status)
+{
     char **arguments =
         td_allocate(context, ((size_t)options->argument_count + 2) * sizeof *arguments);
     char *program = td_allocate(context, strlen(path) + 1);
@@ -129,7 +131,8 @@ static td_status spawn_program(td_context *context, const char *path, const run_
     return TD_OK;
 }
 
-static td_status run_compiled(td_context *context, run_options *options, int *exit_status) {
+static td_status run_compiled(td_context *context, run_options *options, int *exit_status)
+{
     const char *parent = getenv("TMPDIR");
     char folder[4096], path[4096 + 8];
     snprintf(folder, sizeof folder, "%s/tandem-XXXXXX", parent == NULL ? "/tmp" : parent);
@@ -161,7 +164,8 @@ typedef struct printer {
     bool any;
 } printer;
 
-static bool print_id(void *self, int32_t id) {
+static bool print_id(void *self, int32_t id)
+{
     printer *p = self;
     if (p->tokenizer == NULL) {
         printf("%s%d", p->any ? " " : "", id);
@@ -176,8 +180,8 @@ static bool print_id(void *self, int32_t id) {
 
 typedef TD_ARRAY(int32_t) id_list;
 
-static td_status parse_ids(td_context *context, const char *text, uint32_t vocabulary,
-                           id_list *ids) {
+static td_status parse_ids(td_context *context, const char *text, uint32_t vocabulary, id_list *ids)
+{
     for (const char *at = text; *at != '\0';) {
         char *end;
         const long id = strtol(at, &end, 10);
@@ -193,7 +197,8 @@ static td_status parse_ids(td_context *context, const char *text, uint32_t vocab
 }
 
 static td_status encode_prompt(td_context *context, const rt_tokenizer *tokenizer,
-                               const char *prompt, id_list *ids) {
+                               const char *prompt, id_list *ids)
+{
     const size_t length = strlen(prompt), scratch_bytes = rt_tokenizer_scratch_bytes(length);
     void *scratch = td_allocate(context, scratch_bytes);
     if (scratch == NULL || !td_array_reserve(context, ids, rt_tokenizer_most_ids(length) + 2)) {
@@ -211,7 +216,8 @@ static td_status encode_prompt(td_context *context, const rt_tokenizer *tokenize
 }
 
 static td_status run_with_model(td_context *context, const run_options *options,
-                                const fe_model *model, const fe_tokenizer *blob, id_list *ids) {
+                                const fe_model *model, const fe_tokenizer *blob, id_list *ids)
+{
     const char *problem = "no tokenizer lies with the model; give --tokenizer";
     const rt_tokenizer *tokenizer =
         blob->blob == NULL ? NULL : rt_tokenizer_open(blob->blob, blob->bytes, &problem);
@@ -238,7 +244,8 @@ static td_status run_with_model(td_context *context, const run_options *options,
     return status;
 }
 
-static td_status run_reference(td_context *context, const run_options *options) {
+static td_status run_reference(td_context *context, const run_options *options)
+{
     fe_model model;
     fe_tokenizer tokenizer = {0};
     id_list ids = {0};
@@ -257,7 +264,8 @@ static td_status run_reference(td_context *context, const run_options *options) 
     return status;
 }
 
-int cli_run(int argc, char **argv) {
+int cli_run(int argc, char **argv)
+{
     run_options options = {.max_tokens = 100};
     cli_options_init(&options.shared);
     argp_parse(&argp, argc, argv, 0, NULL, &options);

@@ -10,7 +10,8 @@ static const struct argp targets_argp = {
     NULL, NULL, NULL, "Lists the machines that programs can be compiled for.", NULL, NULL, NULL};
 static const struct argp version_argp = {NULL, NULL, NULL, "Prints the version.", NULL, NULL, NULL};
 
-int cli_targets(int argc, char **argv) {
+int cli_targets(int argc, char **argv)
+{
     argp_parse(&targets_argp, argc, argv, 0, NULL, NULL);
     for (const cg_target *target = cg_targets; target->name != NULL; target++) {
         printf("%s\n", target->triple);
@@ -22,7 +23,8 @@ int cli_targets(int argc, char **argv) {
     return 0;
 }
 
-int cli_version(int argc, char **argv) {
+int cli_version(int argc, char **argv)
+{
     unsigned major, minor, patch;
     argp_parse(&version_argp, argc, argv, 0, NULL, NULL);
     LLVMGetVersion(&major, &minor, &patch);

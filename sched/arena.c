@@ -15,24 +15,29 @@ typedef struct item {
     size_t index;
 } item;
 
-static bool overlap_in_time(const item *a, const item *b) {
+static bool overlap_in_time(const item *a, const item *b)
+{
     return a->lower < b->upper && b->lower < a->upper;
 }
 
-static uint64_t key_size(const item *i) {
+static uint64_t key_size(const item *i)
+{
     return i->size;
 }
 
-static uint64_t key_lifetime(const item *i) {
+static uint64_t key_lifetime(const item *i)
+{
     return (uint64_t)(i->upper - i->lower);
 }
 
-static uint64_t key_area(const item *i) {
+static uint64_t key_area(const item *i)
+{
     uint64_t area;
     return td_multiply(i->size, key_lifetime(i), &area) ? area : UINT64_MAX;
 }
 
-static uint64_t key_start(const item *i) {
+static uint64_t key_start(const item *i)
+{
     return UINT64_MAX / 2 - (uint64_t)i->lower;
 }
 
@@ -44,7 +49,8 @@ static const struct {
     {key_lifetime, false}, {key_lifetime, true}, {key_start, false}, {key_start, true},
 };
 
-static int compare_keys(const void *left, const void *right) {
+static int compare_keys(const void *left, const void *right)
+{
     const item *a = left, *b = right;
     if (a->key != b->key)
         return a->key > b->key ? -1 : 1;
@@ -54,7 +60,8 @@ static int compare_keys(const void *left, const void *right) {
 }
 
 /* Places `next` among the placed neighbours (sorted by offset) that live at the same time. */
-static uint64_t find_gap(item *const *neighbours, size_t count, uint64_t size, bool tightest) {
+static uint64_t find_gap(item *const *neighbours, size_t count, uint64_t size, bool tightest)
+{
     uint64_t end = 0, best = UINT64_MAX, best_gap = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
         const uint64_t gap = neighbours[i]->offset > end ? neighbours[i]->offset - end : 0;
@@ -72,7 +79,8 @@ static uint64_t find_gap(item *const *neighbours, size_t count, uint64_t size, b
 
 /* Places all items in key order; returns the arena's size. placed is kept sorted by offset. */
 static uint64_t place_all(item *items, size_t count, bool tightest, item **placed,
-                          item **neighbours) {
+                          item **neighbours)
+{
     uint64_t total = 0;
     size_t placed_count = 0;
     for (size_t i = 0; i < count; i++) {
@@ -98,7 +106,8 @@ typedef struct event {
     bool starts;
 } event;
 
-static int compare_events(const void *left, const void *right) {
+static int compare_events(const void *left, const void *right)
+{
     const event *a = left, *b = right;
     if (a->step != b->step)
         return a->step < b->step ? -1 : 1;
@@ -107,7 +116,8 @@ static int compare_events(const void *left, const void *right) {
 
 /* The largest sum of sizes alive at one step. */
 static td_status measure_live_peak(td_context *context, const item *items, size_t count,
-                                   uint64_t *peak) {
+                                   uint64_t *peak)
+{
     event *events = td_allocate(context, (2 * count + 1) * sizeof *events);
     if (events == NULL)
         return td_fail_memory(context);
@@ -129,7 +139,8 @@ static td_status measure_live_peak(td_context *context, const item *items, size_
 
 /* Rounded copies of the buffers that need room. */
 static td_status make_items(td_context *context, const sched_buffer *buffers, size_t count,
-                            uint64_t alignment, item *items, size_t *item_count) {
+                            uint64_t alignment, item *items, size_t *item_count)
+{
     uint64_t total = 0;
     *item_count = 0;
     for (size_t i = 0; i < count; i++) {
@@ -149,7 +160,8 @@ static td_status make_items(td_context *context, const sched_buffer *buffers, si
 }
 
 td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count, uint64_t alignment,
-                      uint64_t *bytes, uint64_t *live_peak) {
+                      uint64_t *bytes, uint64_t *live_peak)
+{
     item *items = td_allocate(context, (count + 1) * sizeof *items);
     item **placed = td_allocate(context, (count + 1) * sizeof *placed);
     item **neighbours = td_allocate(context, (count + 1) * sizeof *neighbours);

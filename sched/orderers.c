@@ -6,18 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node) {
+static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node)
+{
     return problem->inputs + problem->nodes[node].first_input;
 }
 
-static uint32_t reader_count(const sched_problem *problem, uint32_t node) {
+static uint32_t reader_count(const sched_problem *problem, uint32_t node)
+{
     return problem->first_reader[node + 1] - problem->first_reader[node];
 }
 
 /* --- file: the order of the model file --- */
 
 static td_status order_file(const sched_problem *problem, const sched_options *options,
-                            uint32_t *order) {
+                            uint32_t *order)
+{
     (void)options;
     for (uint32_t i = 0; i < problem->node_count; i++)
         order[i] = i;
@@ -32,12 +35,14 @@ typedef struct dfs_rank {
     uint32_t node;
 } dfs_rank;
 
-static uint64_t saturating_add(uint64_t a, uint64_t b) {
+static uint64_t saturating_add(uint64_t a, uint64_t b)
+{
     uint64_t sum;
     return td_add(a, b, &sum) ? sum : UINT64_MAX;
 }
 
-static int compare_ranks(const void *left, const void *right) {
+static int compare_ranks(const void *left, const void *right)
+{
     const dfs_rank *a = left, *b = right;
     if (a->extra_users != b->extra_users)
         return a->extra_users > b->extra_users ? -1 : 1;
@@ -61,7 +66,8 @@ typedef struct dfs {
 
 /* Ranks need a topological order; the one of the file may not be one, so nodes are ranked in the
  * order of a first Kahn sweep kept in `order`. */
-static void rank_nodes(dfs *d) {
+static void rank_nodes(dfs *d)
+{
     const sched_problem *problem = d->problem;
     for (uint32_t step = 0; step < problem->node_count; step++) {
         const uint32_t node = d->order[step];
@@ -76,7 +82,8 @@ static void rank_nodes(dfs *d) {
     }
 }
 
-static void kahn_order(const sched_problem *problem, uint32_t *waiting, uint32_t *order) {
+static void kahn_order(const sched_problem *problem, uint32_t *waiting, uint32_t *order)
+{
     uint32_t head = 0, tail = 0;
     for (uint32_t i = 0; i < problem->node_count; i++) {
         waiting[i] = problem->nodes[i].input_count;
@@ -91,7 +98,8 @@ static void kahn_order(const sched_problem *problem, uint32_t *waiting, uint32_t
     }
 }
 
-static void enter(dfs *d, uint32_t node, uint32_t *depth) {
+static void enter(dfs *d, uint32_t node, uint32_t *depth)
+{
     const sched_node *self = &d->problem->nodes[node];
     dfs_rank *operands = d->sorted + self->first_input;
     for (uint32_t k = 0; k < self->input_count; k++)
@@ -101,7 +109,8 @@ static void enter(dfs *d, uint32_t node, uint32_t *depth) {
     d->stack[(*depth)++] = (dfs_frame){node, 0};
 }
 
-static void visit(dfs *d, uint32_t sink) {
+static void visit(dfs *d, uint32_t sink)
+{
     uint32_t depth = 0;
     enter(d, sink, &depth);
     while (depth > 0) {
@@ -119,7 +128,8 @@ static void visit(dfs *d, uint32_t sink) {
 }
 
 static td_status order_dfs(const sched_problem *problem, const sched_options *options,
-                           uint32_t *order) {
+                           uint32_t *order)
+{
     (void)options;
     td_context *context = problem->context;
     const size_t count = problem->node_count + (size_t)1;
@@ -156,7 +166,8 @@ typedef struct candidate {
 } candidate;
 
 /* Whether a goes before b: more gain, then more users, then file order. */
-static bool better(const candidate *a, const candidate *b) {
+static bool better(const candidate *a, const candidate *b)
+{
     if (a->gain != b->gain)
         return a->gain > b->gain;
     if (a->users != b->users)
@@ -170,14 +181,16 @@ typedef struct heap {
     size_t count;
 } heap;
 
-static void heap_push(heap *h, candidate item) {
+static void heap_push(heap *h, candidate item)
+{
     size_t i = h->count++;
     for (; i > 0 && better(&item, &h->items[(i - 1) / 2]); i = (i - 1) / 2)
         h->items[i] = h->items[(i - 1) / 2];
     h->items[i] = item;
 }
 
-static candidate heap_pop(heap *h) {
+static candidate heap_pop(heap *h)
+{
     const candidate top = h->items[0], last = h->items[--h->count];
     size_t i = 0;
     for (;;) {
@@ -202,7 +215,8 @@ typedef struct greedy {
     heap ready;
 } greedy;
 
-static candidate weigh(const greedy *g, uint32_t node) {
+static candidate weigh(const greedy *g, uint32_t node)
+{
     const sched_node *self = &g->problem->nodes[node];
     int64_t gain = -(int64_t)self->bytes;
     for (uint32_t k = 0; k < self->input_count; k++) {
@@ -213,7 +227,8 @@ static candidate weigh(const greedy *g, uint32_t node) {
     return (candidate){gain, reader_count(g->problem, node), node};
 }
 
-static void run_greedy(greedy *g, uint32_t *order) {
+static void run_greedy(greedy *g, uint32_t *order)
+{
     const sched_problem *problem = g->problem;
     for (uint32_t i = 0; i < problem->node_count; i++) {
         g->waiting[i] = problem->nodes[i].input_count;
@@ -245,7 +260,8 @@ static void run_greedy(greedy *g, uint32_t *order) {
 }
 
 static td_status order_greedy(const sched_problem *problem, const sched_options *options,
-                              uint32_t *order) {
+                              uint32_t *order)
+{
     (void)options;
     td_context *context = problem->context;
     const size_t count = problem->node_count + (size_t)1;
@@ -269,7 +285,8 @@ static td_status order_greedy(const sched_problem *problem, const sched_options 
 /* --- auto: every other row; the first of the best is kept --- */
 
 static td_status order_auto(const sched_problem *problem, const sched_options *options,
-                            uint32_t *order) {
+                            uint32_t *order)
+{
     td_context *context = problem->context;
     uint32_t *tried = td_allocate(context, (problem->node_count + (size_t)1) * sizeof *tried);
     if (tried == NULL)
@@ -300,7 +317,8 @@ const sched_orderer sched_orderers[] = {
     {NULL, NULL, NULL},
 };
 
-const sched_orderer *sched_find_orderer(const char *name) {
+const sched_orderer *sched_find_orderer(const char *name)
+{
     for (const sched_orderer *row = sched_orderers; row->name != NULL; row++)
         if (strcmp(row->name, name) == 0)
             return row;
@@ -308,7 +326,8 @@ const sched_orderer *sched_find_orderer(const char *name) {
 }
 
 td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_options *options,
-                            uint64_t *peak, uint64_t *lower_bound, const char **chosen) {
+                            uint64_t *peak, uint64_t *lower_bound, const char **chosen)
+{
     td_context *context = graph->module->context;
     const sched_orderer *row = sched_find_orderer(orderer);
     if (row == NULL)

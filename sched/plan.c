@@ -11,7 +11,8 @@ typedef struct timeline {
     int64_t step; /* where the next graph begins */
 } timeline;
 
-void sched_plan_release(sched_plan *plan) {
+void sched_plan_release(sched_plan *plan)
+{
     for (size_t g = 0; plan->graphs != NULL && g < plan->graph_count; g++) {
         td_release(plan->context, plan->graphs[g].offset);
         td_release(plan->context, plan->graphs[g].bytes);
@@ -23,7 +24,8 @@ void sched_plan_release(sched_plan *plan) {
 
 /* Number of the buffer that holds each node's results: base + number of its owner. */
 static td_status push_node_buffers(td_context *context, const sched_problem *problem,
-                                   const sched_trace *trace, bool keep_all, timeline *line) {
+                                   const sched_trace *trace, bool keep_all, timeline *line)
+{
     for (uint32_t i = 0; i < problem->node_count; i++) {
         const sched_node *node = &problem->nodes[i];
         sched_buffer buffer = {.size = node->bytes};
@@ -50,7 +52,8 @@ static td_status push_node_buffers(td_context *context, const sched_problem *pro
 }
 
 /* Without sharing every node owns a buffer; a view still lies in its source's. */
-static void own_everything(const sched_problem *problem, sched_trace *trace) {
+static void own_everything(const sched_problem *problem, sched_trace *trace)
+{
     for (uint32_t i = 0; i < problem->node_count; i++)
         trace->owner[i] =
             problem->nodes[i].view_of >= 0 ? trace->owner[problem->nodes[i].view_of] : i;
@@ -64,7 +67,8 @@ typedef struct planned_graph {
 
 static td_status plan_graph(td_context *context, const sched_request *request,
                             const sched_options *options, ir_graph *graph, planned_graph *planned,
-                            sched_graph_plan *result, timeline *line) {
+                            sched_graph_plan *result, timeline *line)
+{
     result->graph = graph;
     TD_TRY(sched_order_graph(graph, request->orderer, options, &result->peak, &result->lower_bound,
                              &result->orderer));
@@ -88,7 +92,8 @@ static td_status plan_graph(td_context *context, const sched_request *request,
 
 /* Offsets by value, from the offsets of the buffers. */
 static td_status assign_values(td_context *context, const planned_graph *planned,
-                               const sched_buffer *buffers, sched_graph_plan *result) {
+                               const sched_buffer *buffers, sched_graph_plan *result)
+{
     const ir_graph *graph = result->graph;
     result->offset = td_allocate(context, (graph->value_count + (size_t)1) * sizeof(uint64_t));
     result->bytes = td_allocate(context, (graph->value_count + (size_t)1) * sizeof(uint64_t));
@@ -116,7 +121,8 @@ static td_status assign_values(td_context *context, const planned_graph *planned
 
 static td_status make_plan(td_context *context, const sched_request *request,
                            const sched_options *options, planned_graph *planned, timeline *line,
-                           sched_plan *plan) {
+                           sched_plan *plan)
+{
     for (size_t g = 0; g < request->graph_count; g++)
         TD_TRY(plan_graph(context, request, options, request->graphs[g], &planned[g],
                           &plan->graphs[g], line));
@@ -141,7 +147,8 @@ static td_status make_plan(td_context *context, const sched_request *request,
 }
 
 td_status sched_plan_make(td_context *context, const sched_request *request,
-                          const sched_options *options, sched_plan *plan) {
+                          const sched_options *options, sched_plan *plan)
+{
     const sched_options defaults = {0};
     timeline line = {0};
     memset(plan, 0, sizeof *plan);

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-void sched_problem_release(sched_problem *problem) {
+void sched_problem_release(sched_problem *problem)
+{
     td_context *context = problem->context;
     td_release(context, problem->nodes);
     td_release(context, problem->inputs);
@@ -16,7 +17,8 @@ void sched_problem_release(sched_problem *problem) {
 }
 
 /* Kahn's algorithm; names a node that is never ready when there is a cycle. */
-static td_status check_acyclic(const sched_problem *problem) {
+static td_status check_acyclic(const sched_problem *problem)
+{
     td_context *context = problem->context;
     const uint32_t count = problem->node_count;
     uint32_t *waiting = td_allocate(context, (count + 1) * sizeof *waiting);
@@ -47,7 +49,8 @@ static td_status check_acyclic(const sched_problem *problem) {
     return status;
 }
 
-td_status sched_problem_finish(sched_problem *problem) {
+td_status sched_problem_finish(sched_problem *problem)
+{
     td_context *context = problem->context;
     const uint32_t count = problem->node_count;
     uint64_t total = 0;
@@ -80,13 +83,15 @@ td_status sched_problem_finish(sched_problem *problem) {
 /* --- from the IR --- */
 
 /* Only a node of the same graph owns a buffer; constants and graph inputs lie elsewhere. */
-static const ir_node *producer_of(const ir_value *value) {
+static const ir_node *producer_of(const ir_value *value)
+{
     return value->kind == IR_VALUE_RESULT ? value->producer : NULL;
 }
 
 /* Whether operand k may be overwritten by the node's result: an element must be read before its
  * place is written, so shapes must agree; ops that are not elementwise do so for operand 0. */
-static bool may_overwrite(const ir_node *node, uint32_t k) {
+static bool may_overwrite(const ir_node *node, uint32_t k)
+{
     const ir_value *operand = node->inputs[k], *result = node->outputs[0];
     if (!ir_shape_equal(&operand->shape, &result->shape) || operand->type != result->type)
         return false;
@@ -99,7 +104,8 @@ typedef struct builder {
     uint32_t *last_effect; /* by state number: 1 + the node that touched it last */
 } builder;
 
-static void add_input(builder *b, sched_node *node, uint32_t input) {
+static void add_input(builder *b, sched_node *node, uint32_t input)
+{
     uint32_t *inputs = b->problem->inputs + node->first_input;
     for (uint32_t k = 0; k < node->input_count; k++)
         if (inputs[k] == input)
@@ -110,7 +116,8 @@ static void add_input(builder *b, sched_node *node, uint32_t input) {
 
 /* Nodes with effects on one state keep their order: each waits for the one before. (The edge also
  * keeps that one's buffer, which only makes the model cautious.) */
-static void add_effect_edge(builder *b, sched_node *node, const ir_node *source, uint32_t number) {
+static void add_effect_edge(builder *b, sched_node *node, const ir_node *source, uint32_t number)
+{
     const char *name = ir_node_string(source, "state", NULL);
     if (name == NULL)
         return;
@@ -123,7 +130,8 @@ static void add_effect_edge(builder *b, sched_node *node, const ir_node *source,
         }
 }
 
-static td_status node_bytes(td_context *context, const ir_node *source, uint64_t *bytes) {
+static td_status node_bytes(td_context *context, const ir_node *source, uint64_t *bytes)
+{
     *bytes = 0;
     for (uint32_t o = 0; o < source->output_count; o++) {
         uint64_t size;
@@ -140,7 +148,8 @@ static td_status node_bytes(td_context *context, const ir_node *source, uint64_t
     return TD_OK;
 }
 
-static td_status convert_node(builder *b, const ir_node *source, uint32_t number) {
+static td_status convert_node(builder *b, const ir_node *source, uint32_t number)
+{
     sched_node *node = &b->problem->nodes[number];
     const unsigned flags = ir_op(source->op)->flags;
     node->name = source->name;
@@ -170,7 +179,8 @@ static td_status convert_node(builder *b, const ir_node *source, uint32_t number
     return TD_OK;
 }
 
-td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem) {
+td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem)
+{
     td_context *context = graph->module->context;
     ir_graph_number(graph);
     memset(problem, 0, sizeof *problem);

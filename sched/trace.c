@@ -17,7 +17,8 @@ typedef struct replay {
 
 #define NOT_RUN UINT32_MAX
 
-static td_status allocate_all(const sched_problem *problem, sched_trace *trace, replay *r) {
+static td_status allocate_all(const sched_problem *problem, sched_trace *trace, replay *r)
+{
     td_context *context = problem->context;
     const size_t count = problem->node_count + (size_t)1;
     memset(trace, 0, sizeof *trace);
@@ -39,12 +40,14 @@ static td_status allocate_all(const sched_problem *problem, sched_trace *trace, 
     return TD_OK;
 }
 
-static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node) {
+static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node)
+{
     return problem->inputs + problem->nodes[node].first_input;
 }
 
 /* The node reads its inputs: buffers that nobody else needs have no holder left. */
-static td_status read_inputs(replay *r, uint32_t node) {
+static td_status read_inputs(replay *r, uint32_t node)
+{
     const uint32_t *inputs = inputs_of(r->problem, node);
     for (uint32_t k = 0; k < r->problem->nodes[node].input_count; k++) {
         const sched_node *input = &r->problem->nodes[inputs[k]];
@@ -59,7 +62,8 @@ static td_status read_inputs(replay *r, uint32_t node) {
 }
 
 /* The buffer that the node writes: its source's, one that dies here, or its own. */
-static uint32_t choose_buffer(const replay *r, uint32_t node) {
+static uint32_t choose_buffer(const replay *r, uint32_t node)
+{
     const sched_node *self = &r->problem->nodes[node];
     const uint32_t *inputs = inputs_of(r->problem, node);
     if (self->view_of >= 0)
@@ -75,14 +79,16 @@ static uint32_t choose_buffer(const replay *r, uint32_t node) {
     return best;
 }
 
-static void release_if_dead(replay *r, uint32_t buffer, uint32_t step) {
+static void release_if_dead(replay *r, uint32_t buffer, uint32_t step)
+{
     if (r->holders[buffer] == 0 && r->trace->upper[buffer] == NOT_RUN) {
         r->trace->upper[buffer] = step + 1;
         r->live -= r->problem->nodes[buffer].bytes;
     }
 }
 
-static td_status run_node(replay *r, uint32_t node, uint32_t step) {
+static td_status run_node(replay *r, uint32_t node, uint32_t step)
+{
     const sched_problem *problem = r->problem;
     const sched_node *self = &problem->nodes[node];
     sched_trace *trace = r->trace;
@@ -107,7 +113,8 @@ static td_status run_node(replay *r, uint32_t node, uint32_t step) {
     return TD_OK;
 }
 
-void sched_trace_release(td_context *context, sched_trace *trace) {
+void sched_trace_release(td_context *context, sched_trace *trace)
+{
     td_release(context, trace->owner);
     td_release(context, trace->lower);
     td_release(context, trace->upper);
@@ -115,8 +122,8 @@ void sched_trace_release(td_context *context, sched_trace *trace) {
     memset(trace, 0, sizeof *trace);
 }
 
-td_status sched_trace_make(const sched_problem *problem, const uint32_t *order,
-                           sched_trace *trace) {
+td_status sched_trace_make(const sched_problem *problem, const uint32_t *order, sched_trace *trace)
+{
     td_context *context = problem->context;
     replay r;
     td_status status = allocate_all(problem, trace, &r);
@@ -138,7 +145,8 @@ td_status sched_trace_make(const sched_problem *problem, const uint32_t *order,
     return status;
 }
 
-td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *peak) {
+td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *peak)
+{
     sched_trace trace;
     TD_TRY(sched_trace_make(problem, order, &trace));
     *peak = trace.peak;
@@ -147,13 +155,15 @@ td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, ui
 }
 
 /* The buffer a node's value is sure to lie in or to be no larger than. */
-static uint32_t view_root(const sched_problem *problem, uint32_t node) {
+static uint32_t view_root(const sched_problem *problem, uint32_t node)
+{
     while (problem->nodes[node].view_of >= 0)
         node = (uint32_t)problem->nodes[node].view_of;
     return node;
 }
 
-uint64_t sched_lower_bound(const sched_problem *problem) {
+uint64_t sched_lower_bound(const sched_problem *problem)
+{
     uint64_t bound = 0;
     for (uint32_t i = 0; i < problem->node_count; i++) {
         const sched_node *node = &problem->nodes[i];

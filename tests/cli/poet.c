@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool write_piece(void *user, const tandem_piece *piece) {
+static bool write_piece(void *user, const tandem_piece *piece)
+{
     return fwrite(piece->text, 1, piece->bytes, user) == piece->bytes;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     const tandem_artefact *artefact = tandem_poet_query(TANDEM_ABI_VERSION);
     tandem_model *model;
     tandem_session *session;

@@ -4,13 +4,14 @@
 #include "sched/sched.h"
 #include "tests/test.h"
 
-static bool disjoint(const sched_buffer *a, const sched_buffer *b) {
+static bool disjoint(const sched_buffer *a, const sched_buffer *b)
+{
     return a->upper <= b->lower || b->upper <= a->lower || a->offset + a->size <= b->offset ||
            b->offset + b->size <= a->offset;
 }
 
-static bool is_valid(const sched_buffer *buffers, size_t count, uint64_t alignment,
-                     uint64_t bytes) {
+static bool is_valid(const sched_buffer *buffers, size_t count, uint64_t alignment, uint64_t bytes)
+{
     for (size_t i = 0; i < count; i++) {
         if (buffers[i].size == 0 || buffers[i].lower >= buffers[i].upper)
             continue;
@@ -24,7 +25,8 @@ static bool is_valid(const sched_buffer *buffers, size_t count, uint64_t alignme
     return true;
 }
 
-TEST(random_buffers_do_not_overlap) {
+TEST(random_buffers_do_not_overlap)
+{
     td_context context;
     td_context_init(&context);
     uint64_t state = 5;
@@ -44,7 +46,8 @@ TEST(random_buffers_do_not_overlap) {
     }
 }
 
-TEST(a_chain_fits_its_peak) {
+TEST(a_chain_fits_its_peak)
+{
     td_context context;
     td_context_init(&context);
     sched_buffer buffers[50];
@@ -57,7 +60,8 @@ TEST(a_chain_fits_its_peak) {
     CHECK(bytes == peak);
 }
 
-TEST(no_buffers_need_no_arena) {
+TEST(no_buffers_need_no_arena)
+{
     td_context context;
     td_context_init(&context);
     uint64_t bytes = 1, peak = 1;
@@ -65,7 +69,8 @@ TEST(no_buffers_need_no_arena) {
     CHECK(bytes == 0 && peak == 0);
 }
 
-TEST(oversized_buffers_are_refused) {
+TEST(oversized_buffers_are_refused)
+{
     td_context context;
     td_context_init(&context);
     sched_buffer buffers[] = {{.size = UINT64_MAX - 3, .lower = 0, .upper = 1}};
@@ -75,7 +80,8 @@ TEST(oversized_buffers_are_refused) {
 
 /* The hard instances of minimalloc: valid placements, no worse than the greedy ones measured there
  * (1.41 times the peak). */
-TEST(minimalloc_instances_are_placed) {
+TEST(minimalloc_instances_are_placed)
+{
     td_context context;
     td_context_init(&context);
     const char *folder = TEST_SOURCE_FOLDER "/../shared/data/minimalloc";

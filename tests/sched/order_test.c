@@ -4,7 +4,8 @@
 
 /* A problem from a list of nodes; edges are pairs (from, to). */
 static bool make_problem(td_context *context, const uint64_t *bytes, uint32_t count,
-                         const uint32_t (*edges)[2], uint32_t edge_count, sched_problem *problem) {
+                         const uint32_t (*edges)[2], uint32_t edge_count, sched_problem *problem)
+{
     *problem = (sched_problem){.context = context, .node_count = count};
     problem->nodes = td_allocate(context, count * sizeof *problem->nodes);
     problem->inputs = td_allocate(context, (edge_count + 1) * sizeof *problem->inputs);
@@ -22,7 +23,8 @@ static bool make_problem(td_context *context, const uint64_t *bytes, uint32_t co
     return sched_problem_finish(problem) == TD_OK;
 }
 
-TEST(replay_agrees_with_the_definition) {
+TEST(replay_agrees_with_the_definition)
+{
     td_context context;
     td_context_init(&context);
     uint64_t state = 1;
@@ -41,7 +43,8 @@ TEST(replay_agrees_with_the_definition) {
     }
 }
 
-TEST(orderers_give_topological_orders) {
+TEST(orderers_give_topological_orders)
+{
     td_context context;
     td_context_init(&context);
     uint64_t state = 2;
@@ -66,7 +69,8 @@ TEST(orderers_give_topological_orders) {
 }
 
 /* Two branches that each swell and shrink: one after the other needs 4 + 1, side by side 8. */
-TEST(depth_first_finishes_a_branch) {
+TEST(depth_first_finishes_a_branch)
+{
     td_context context;
     td_context_init(&context);
     const uint64_t bytes[] = {4, 4, 1, 1, 1};
@@ -88,7 +92,8 @@ TEST(depth_first_finishes_a_branch) {
     sched_problem_release(&problem);
 }
 
-TEST(cycles_and_wrong_orders_are_refused) {
+TEST(cycles_and_wrong_orders_are_refused)
+{
     td_context context;
     td_context_init(&context);
     const uint64_t bytes[] = {1, 1, 1};
@@ -106,7 +111,8 @@ TEST(cycles_and_wrong_orders_are_refused) {
     sched_problem_release(&problem);
 }
 
-TEST(sizes_that_overflow_are_refused) {
+TEST(sizes_that_overflow_are_refused)
+{
     td_context context;
     td_context_init(&context);
     const uint64_t bytes[] = {INT64_MAX, 2};

@@ -9,13 +9,15 @@
 
 #define MAX_NODES 24
 
-static inline uint32_t random_below(uint64_t *state, uint32_t bound) {
+static inline uint32_t random_below(uint64_t *state, uint32_t bound)
+{
     return (uint32_t)(td_random_next(state) % bound);
 }
 
 /* A problem with `count` nodes in a topological order; false when memory ran out. */
 static inline bool random_problem(td_context *context, uint64_t *state, uint32_t count,
-                                  sched_problem *problem) {
+                                  sched_problem *problem)
+{
     *problem = (sched_problem){.context = context, .node_count = count};
     problem->nodes = td_allocate(context, (count + 1) * sizeof *problem->nodes);
     problem->inputs = td_allocate(context, (size_t)count * count * sizeof *problem->inputs + 1);
@@ -44,7 +46,8 @@ static inline bool random_problem(td_context *context, uint64_t *state, uint32_t
 
 /* The memory model straight from its definition: after every step, a buffer lives while some
  * executed node in it is persistent or has a reader that has not run. Quadratic. */
-static inline uint64_t naive_peak(const sched_problem *problem, const uint32_t *order) {
+static inline uint64_t naive_peak(const sched_problem *problem, const uint32_t *order)
+{
     uint32_t owner[MAX_NODES] = {0};
     bool done[MAX_NODES] = {false}, freed[MAX_NODES] = {false};
     uint64_t peak = 0;
@@ -100,7 +103,8 @@ static inline uint64_t naive_peak(const sched_problem *problem, const uint32_t *
 }
 
 /* A random topological order. */
-static inline void random_order(const sched_problem *problem, uint64_t *state, uint32_t *order) {
+static inline void random_order(const sched_problem *problem, uint64_t *state, uint32_t *order)
+{
     bool done[MAX_NODES] = {false};
     for (uint32_t step = 0; step < problem->node_count; step++) {
         uint32_t ready[MAX_NODES], count = 0;
