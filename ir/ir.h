@@ -175,7 +175,7 @@ typedef struct ir_value {
     ir_shape shape;
     const char *name; /* a name from the file, or NULL */
     uint32_t id;      /* dense within the graph, see ir_graph_number */
-    uint32_t output;
+    uint32_t output; /* of the producer; of a graph input: its place in graph->inputs */
     ir_node *producer;
     ir_constant *constant;
 } ir_value;
@@ -251,6 +251,8 @@ struct ir_module {
     TD_ARRAY(ir_symbol_info) symbols;
     TD_ARRAY(struct ir_product) products; /* private: fresh symbols for products */
     TD_ARRAY(struct ir_owned) owned;      /* private: what to release with the module */
+    td_map symbol_names;                  /* private: name -> number + 1 */
+    bool verifying;                       /* private: shape rules must not add symbols */
 };
 
 /* --- building --- */
@@ -263,6 +265,7 @@ void ir_module_release(ir_module *module); /* NULL is fine */
 td_status ir_module_own(ir_module *module, void (*release)(td_context *context, void *object),
                         void *object);
 
+/* Names are unique: a name that is taken is refused. NULL: a fresh name ("s12"). */
 td_status ir_module_add_symbol(ir_module *module, const char *name, int64_t bound,
                                ir_symbol *symbol);
 bool ir_module_find_symbol(const ir_module *module, const char *name, ir_symbol *symbol);

@@ -29,6 +29,11 @@ td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
  * group of 32 along K; per row where 32 does not divide K). Lazy: data is converted when read. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
+/* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or not;
+ * copied) and converts when read. Reading fails where a finite number exceeds f16. */
+td_status ir_convert_constant(ir_module *module, const ir_constant *from, ir_type type,
+                              ir_constant **converted);
+
 /* Removes dead nodes and constants nobody reads, in every graph. */
 td_status ir_pass_remove_dead(ir_module *module);
 

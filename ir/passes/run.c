@@ -1,0 +1,44 @@
+/* The list of import passes, and running lists of passes.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ir/passes/passes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const ir_pass ir_import_passes[] = {
+    {"fold_shapes", "shape arithmetic becomes symbolic dimensions", ir_pass_fold_shapes},
+    {"fold_decompression", "decompression cones become quantised constants",
+     ir_pass_fold_decompression},
+    {"raise", "the decoder's patterns become language-model ops", ir_pass_raise},
+    {"remove_dead", "nodes and constants without a reader go", ir_pass_remove_dead},
+    {NULL, NULL, NULL},
+};
+
+static td_status print_module(const ir_module *module, const char *pass)
+{
+    td_text text;
+    td_text_init(&text, module->context);
+    td_status status = ir_print(module, &text);
+    if (status == TD_OK)
+        fprintf(stderr, "; after %s\n%s\n", pass, text.data != NULL ? text.data : "");
+    td_text_release(&text);
+    return status;
+}
+
+td_status ir_run_passes(ir_module *module, const ir_pass *passes, const char *print_after,
+                        bool verify)
+{
+    for (const ir_pass *pass = passes; pass->name != NULL; pass++) {
+        td_progress(module->context, 2, "pass %s: %s", pass->name, pass->summary);
+        TD_TRY(pass->run(module));
+        /* Printed first: what the verifier refuses is what one wants to see. */
+        if (print_after != NULL &&
+            (strcmp(print_after, "all") == 0 || strcmp(print_after, pass->name) == 0))
+            TD_TRY(print_module(module, pass->name));
+        td_status status = verify ? ir_verify(module) : TD_OK;
+        if (status != TD_OK)
+            return td_fail_within(module->context, status, "after pass %s", pass->name);
+    }
+    return TD_OK;
+}

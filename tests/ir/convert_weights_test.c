@@ -1,0 +1,237 @@
+/* Converting the weights of a raised module: f32, f16 and q8, lazily and once per constant.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/hash.h"
+#include "ir/half.h"
+#include "ir/passes/passes.h"
+#include "tests/test.h"
+
+#include <math.h>
+
+#define ROWS      5
+#define COLUMNS   64
+#define ZERO_ROW  2
+#define NARROW    7 /* columns that 32 does not divide */
+#define MOST_ROWS 3
+
+/* "forward": embed(table, ids), rms_norm, linear(table): the table is read twice, as in a model
+ * whose head is tied. "narrow": linear(narrow). */
+typedef struct fixture {
+    td_context context;
+    ir_module *module;
+    ir_node *embed, *norm, *head, *narrow;
+    float table[ROWS][COLUMNS], narrow_weight[MOST_ROWS][NARROW];
+} fixture;
+
+static td_status add_constant(fixture *f, ir_graph *graph, const char *name, uint32_t rank,
+                              const int64_t *dims, const float *data, ir_value **value)
+{
+    const ir_shape shape = ir_shape_of(rank, dims);
+    ir_constant *constant;
+    TD_TRY(ir_module_add_constant_bytes(f->module, name, IR_F32, &shape, data, &constant));
+    return ir_graph_add_constant(graph, constant, value);
+}
+
+static td_status add_node(ir_graph *graph, ir_opcode op, ir_value *a, ir_value *b, ir_node **node)
+{
+    TD_TRY(ir_graph_add_node(graph, op, ir_op(op)->name, 2, (ir_value *[]){a, b}, 1, node));
+    if (op == IR_OP_rms_norm)
+        TD_TRY(ir_node_set_float(*node, "epsilon", 1e-5));
+    return ir_node_infer(*node);
+}
+
+static td_status build_forward(fixture *f, ir_dim tokens)
+{
+    const ir_shape shape = {.rank = 1, .dim = {tokens}};
+    float ones[COLUMNS];
+    ir_graph *graph;
+    ir_value *ids, *table, *weight;
+    for (int i = 0; i < COLUMNS; i++)
+        ones[i] = 1.0f;
+    TD_TRY(ir_module_add_graph(f->module, "forward", &graph));
+    TD_TRY(ir_graph_add_input(graph, "ids", IR_I32, &shape, &ids));
+    TD_TRY(add_constant(f, graph, "table", 2, (int64_t[]){ROWS, COLUMNS}, f->table[0], &table));
+    TD_TRY(add_constant(f, graph, "ones", 1, (int64_t[]){COLUMNS}, ones, &weight));
+    TD_TRY(add_node(graph, IR_OP_embed, table, ids, &f->embed));
+    TD_TRY(add_node(graph, IR_OP_rms_norm, f->embed->outputs[0], weight, &f->norm));
+    TD_TRY(add_node(graph, IR_OP_linear, f->norm->outputs[0], table, &f->head));
+    return ir_graph_add_output(graph, "logits", f->head->outputs[0]);
+}
+
+static td_status build_narrow(fixture *f, ir_dim tokens)
+{
+    const ir_shape shape = {.rank = 2, .dim = {tokens, ir_dim_constant(NARROW)}};
+    ir_graph *graph;
+    ir_value *x, *weight;
+    TD_TRY(ir_module_add_graph(f->module, "narrow", &graph));
+    TD_TRY(ir_graph_add_input(graph, "x", IR_F32, &shape, &x));
+    TD_TRY(add_constant(f, graph, "narrow", 2, (int64_t[]){MOST_ROWS, NARROW}, f->narrow_weight[0],
+                        &weight));
+    TD_TRY(add_node(graph, IR_OP_linear, x, weight, &f->narrow));
+    return ir_graph_add_output(graph, "y", f->narrow->outputs[0]);
+}
+
+static td_status build(fixture *f)
+{
+    uint64_t random = 3;
+    ir_symbol tokens;
+    td_context_init(&f->context);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++)
+            f->table[i][j] =
+                i == ZERO_ROW ? 0.0f : (float)(td_random_next(&random) >> 40) * 0x1p-20f - 8.0f;
+    for (int i = 0; i < MOST_ROWS; i++)
+        for (int j = 0; j < NARROW; j++)
+            f->narrow_weight[i][j] = (float)(i * NARROW + j) - 10.0f;
+    TD_TRY(ir_module_create(&f->context, "test", &f->module));
+    TD_TRY(ir_module_add_symbol(f->module, "tokens", 8, &tokens));
+    TD_TRY(build_forward(f, ir_dim_symbol(tokens)));
+    return build_narrow(f, ir_dim_symbol(tokens));
+}
+
+TEST(keep_and_same_type_change_nothing)
+{
+    fixture f;
+    CHECK(build(&f) == TD_OK);
+    const ir_constant *before = f.head->inputs[1]->constant;
+    CHECK(ir_pass_convert_weights(f.module, "keep") == TD_OK);
+    CHECK(ir_pass_convert_weights(f.module, "f32") == TD_OK);
+    CHECK(f.head->inputs[1]->constant == before && f.embed->inputs[0]->constant == before);
+    CHECK(ir_pass_convert_weights(f.module, "q3") == TD_USAGE);
+    CHECK_STRING(f.context.message, "weights=q3 is unknown; keep, f32, f16 and q8 are known");
+    ir_module_release(f.module);
+}
+
+TEST(f16_rounds_to_nearest_even)
+{
+    fixture f;
+    float values[ROWS * COLUMNS];
+    CHECK(build(&f) == TD_OK);
+    CHECK_MESSAGE(ir_pass_convert_weights(f.module, "f16") == TD_OK, "%s", f.context.message);
+    CHECK_MESSAGE(ir_verify(f.module) == TD_OK, "%s", f.context.message);
+    const ir_constant *table = f.head->inputs[1]->constant;
+    CHECK(table->type == IR_F16 && table == f.embed->inputs[0]->constant);
+    CHECK(f.norm->inputs[1]->constant->type == IR_F32);
+    CHECK(ir_constant_read_f32(&f.context, table, 0, ROWS * COLUMNS, values) == TD_OK);
+    for (int i = 0; i < ROWS * COLUMNS; i++)
+        CHECK(values[i] == ir_f16_to_f32(ir_f32_to_f16(f.table[i / COLUMNS][i % COLUMNS])));
+    /* and back: the f32 constant reads what f16 left */
+    CHECK(ir_pass_convert_weights(f.module, "f32") == TD_OK);
+    CHECK(f.head->inputs[1]->constant->type == IR_F32);
+    CHECK(ir_constant_read_f32(&f.context, f.head->inputs[1]->constant, 7, 1, values) == TD_OK);
+    CHECK(values[0] == ir_f16_to_f32(ir_f32_to_f16(f.table[0][7])));
+    ir_module_release(f.module);
+}
+
+/* Every stored number is the nearest step of its group's scale, which makes the largest 127. */
+TEST(q8_has_a_scale_per_group)
+{
+    fixture f;
+    int8_t stored[ROWS][COLUMNS];
+    uint16_t scales[ROWS][COLUMNS / 32];
+    CHECK(build(&f) == TD_OK);
+    CHECK_MESSAGE(ir_pass_convert_weights(f.module, "q8") == TD_OK, "%s", f.context.message);
+    CHECK_MESSAGE(ir_verify(f.module) == TD_OK, "%s", f.context.message);
+    const ir_constant *table = f.head->inputs[1]->constant;
+    CHECK(table == f.embed->inputs[0]->constant && f.head->inputs[1]->type == IR_F32);
+    CHECK(table->type == IR_I8 && table->group == 32 && table->zero_point == NULL);
+    CHECK(table->scale->type == IR_F16 && ir_dim_is(&table->scale->shape.dim[1], COLUMNS / 32));
+    CHECK(ir_constant_read(&f.context, table, 0, sizeof stored, stored) == TD_OK);
+    CHECK(ir_constant_read(&f.context, table->scale, 0, sizeof scales, scales) == TD_OK);
+    for (int i = 0; i < ROWS; i++)
+        for (int start = 0; start < COLUMNS; start += 32) {
+            const float scale = ir_f16_to_f32(scales[i][start / 32]);
+            float largest = 0.0f;
+            for (int j = start; j < start + 32; j++) {
+                largest = fmaxf(largest, fabsf(f.table[i][j]));
+                CHECK(fabsf((float)stored[i][j] * scale - f.table[i][j]) <= 0.51f * scale);
+                CHECK(stored[i][j] >= -127);
+            }
+            CHECK(scale == ir_f16_to_f32(ir_f32_to_f16(largest / 127.0f)));
+            CHECK((scale == 0.0f) == (i == ZERO_ROW));
+        }
+    ir_module_release(f.module);
+}
+
+TEST(q8_has_one_scale_for_odd_rows)
+{
+    fixture f;
+    float values[MOST_ROWS * NARROW];
+    CHECK(build(&f) == TD_OK);
+    CHECK(ir_pass_convert_weights(f.module, "q8") == TD_OK);
+    const ir_constant *weight = f.narrow->inputs[1]->constant;
+    CHECK(weight->group == NARROW && ir_dim_is(&weight->scale->shape.dim[1], 1));
+    CHECK(ir_constant_read_f32(&f.context, weight, 0, MOST_ROWS * NARROW, values) == TD_OK);
+    for (int i = 0; i < MOST_ROWS * NARROW; i++)
+        CHECK(fabsf(values[i] - f.narrow_weight[i / NARROW][i % NARROW]) < 0.05f);
+    /* a second time nothing happens: the weight is quantised already */
+    CHECK(ir_pass_convert_weights(f.module, "q8") == TD_OK);
+    CHECK(f.narrow->inputs[1]->constant == weight);
+    /* and f32 takes the steps apart again */
+    CHECK(ir_pass_convert_weights(f.module, "f32") == TD_OK);
+    float again[MOST_ROWS * NARROW];
+    CHECK(f.narrow->inputs[1]->constant->scale == NULL);
+    CHECK(ir_constant_read_f32(&f.context, f.narrow->inputs[1]->constant, 0, MOST_ROWS * NARROW,
+                               again) == TD_OK);
+    CHECK(memcmp(values, again, sizeof values) == 0);
+    ir_module_release(f.module);
+}
+
+/* Any byte range of a converted constant equals that range of the whole. */
+TEST(reads_any_range)
+{
+    static const char *const kinds[] = {"f16", "q8"};
+    for (size_t k = 0; k < TD_COUNT_OF(kinds); k++) {
+        fixture f;
+        unsigned char whole[ROWS * COLUMNS * 2], part[ROWS * COLUMNS * 2];
+        uint64_t random = 5;
+        CHECK(build(&f) == TD_OK);
+        CHECK(ir_pass_convert_weights(f.module, kinds[k]) == TD_OK);
+        const ir_constant *table = f.head->inputs[1]->constant;
+        CHECK(ir_constant_read(&f.context, table, 0, table->bytes, whole) == TD_OK);
+        for (int round = 0; round < 500; round++) {
+            const uint64_t offset = td_random_next(&random) % table->bytes;
+            const uint64_t size = td_random_next(&random) % (table->bytes - offset + 1);
+            CHECK(ir_constant_read(&f.context, table, offset, size, part) == TD_OK);
+            CHECK(memcmp(part, whole + offset, size) == 0);
+        }
+        ir_module_release(f.module);
+    }
+}
+
+TEST(refuses_numbers_that_do_not_fit)
+{
+    static const struct {
+        const char *kind, *says;
+        float number;
+    } rows[] = {
+        {"f16", "constant \"table\" holds 70000, which f16 cannot", 70000.0f},
+        {"q8", "constant \"table\" holds nan; q8 needs finite weights", NAN},
+        {"q8", "constant \"table\" holds inf; q8 needs finite weights", INFINITY},
+    };
+    for (size_t i = 0; i < TD_COUNT_OF(rows); i++) {
+        fixture f;
+        unsigned char row[COLUMNS * 2];
+        CHECK(build(&f) == TD_OK);
+        ir_constant *original = f.head->inputs[1]->constant;
+        float *data = malloc(original->bytes);
+        CHECK(data != NULL);
+        CHECK(ir_constant_read(&f.context, original, 0, original->bytes, data) == TD_OK);
+        data[COLUMNS + 3] = rows[i].number;
+        const ir_shape shape = original->shape;
+        ir_constant *changed;
+        CHECK(ir_module_add_constant_bytes(f.module, "table", IR_F32, &shape, data, &changed) ==
+              TD_OK);
+        f.head->inputs[1]->constant = changed;
+        CHECK(ir_pass_convert_weights(f.module, rows[i].kind) == TD_OK);
+        const ir_constant *table = f.head->inputs[1]->constant;
+        const uint64_t row_bytes = table->bytes / ROWS;
+        CHECK(ir_constant_read(&f.context, table, 0, row_bytes, row) == TD_OK);
+        CHECK(ir_constant_read(&f.context, table, row_bytes, row_bytes, row) == TD_INVALID);
+        CHECK_MESSAGE(strstr(f.context.message, rows[i].says) != NULL, "%s", f.context.message);
+        free(data);
+        ir_module_release(f.module);
+    }
+}
+
+TEST_MAIN()
