@@ -7,22 +7,26 @@
 #include "ir/ir.h"
 #include "sched/sched.h"
 
+#include <stdio.h>
+
 /* --- targets --- */
 
 typedef struct cg_cpu {
-    const char *name;          /* "x86-64-v3", "native", "generic" */
+    const char *name; /* "x86-64-v3", "native", "generic" */
     const char *llvm_cpu, *llvm_features;
     const char *runtime_check; /* features the runtime checks at start, comma separated */
     bool has_fma;
+    unsigned vector_bits;  /* of one register */
+    unsigned accumulators; /* sums of 16 f32 that a product keeps in registers beside operands */
 } cg_cpu;
 
 typedef struct cg_target {
-    const char *name;   /* "x86_64", "aarch64" */
-    const char *triple; /* normalised LLVM triple */
-    const char *linker; /* C compiler driver that links for it */
+    const char *name;           /* "x86_64", "aarch64" */
+    const char *triple;         /* normalised LLVM triple */
+    const char *linker;         /* C compiler driver that links for it */
     const char *runtime_folder; /* below the folder of runtimes */
-    const cg_cpu *cpus; /* ended by a row without a name; the first is the default */
-    void (*initialize)(void); /* the LLVM back end's Initialize functions */
+    const cg_cpu *cpus;         /* ended by a row without a name; the first is the default */
+    void (*initialize)(void);   /* the LLVM back end's Initialize functions */
 } cg_target;
 
 extern const cg_target cg_targets[]; /* ended by a row without a name */
@@ -57,8 +61,8 @@ typedef struct cg_request {
     const unsigned char *tokenizer; /* blob or NULL */
     size_t tokenizer_bytes;
     int32_t bos_id, eos_id;
-    uint64_t memory_budget; /* 0: none */
-    uint32_t slots;         /* 0: as many as the budget and the context allow */
+    uint64_t memory_budget;   /* 0: none */
+    uint32_t slots;           /* 0: as many as the budget and the context allow */
     const char *runtime_root; /* folder that holds <runtime_folder>/libtandem_runtime.a */
     const char *output;       /* path; a shared library gets a header beside it */
 } cg_request;
@@ -76,5 +80,12 @@ td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *
 
 /* The whole back end: lower, optimise, emit, pack weights, link, append the payload, rename. */
 td_status cg_compile(td_context *context, const cg_request *request, cg_plan *plan);
+
+/* Compiles the first model of the request with a buffer for every value, runs it with one and two
+ * threads (prefill, single tokens, a tree, commits) and compares every value with the reference
+ * evaluator, node by node. `report` receives a table by op and the first node that differs. *equal:
+ * every bit agrees (on a target without FMA: within a small tolerance). Only for this machine's
+ * triple; request->plan and request->output are not used. */
+td_status cg_verify(td_context *context, const cg_request *request, FILE *report, bool *equal);
 
 #endif

@@ -75,16 +75,16 @@ typedef struct tandem_output_info {
 } tandem_output_info;
 
 typedef struct tandem_model_info {
-    const char *name; /* "target" or "drafter" */
-    uint32_t vocabulary;      /* rows of logits have this many columns */
-    uint32_t context_length;  /* positions the model was made for */
-    uint32_t max_tokens;      /* per pass */
-    uint32_t max_rows;        /* logits rows per pass */
-    uint32_t ancestor_words;  /* (max_tokens + 63) / 64 */
-    uint32_t layers;          /* caches */
-    uint32_t count_stride;    /* kv_heads of the widest cache: count[layer * count_stride + head] */
-    uint64_t state_fixed_bytes; /* the counts; caches start here */
-    uint64_t state_slot_bytes;  /* bytes per slot over all caches */
+    const char *name;        /* "target" or "drafter" */
+    uint32_t vocabulary;     /* rows of logits have this many columns */
+    uint32_t context_length; /* positions the model was made for */
+    uint32_t max_tokens;     /* per pass */
+    uint32_t max_rows;       /* logits rows per pass */
+    uint32_t ancestor_words; /* (max_tokens + 63) / 64 */
+    uint32_t layers;         /* caches */
+    uint32_t count_stride;   /* kv_heads of the widest cache: count[layer * count_stride + head] */
+    uint64_t state_fixed_bytes;             /* the counts; caches start here */
+    uint64_t state_slot_bytes;              /* bytes per slot over all caches */
     uint64_t weights_offset, weights_bytes; /* within the payload */
     uint64_t weights_read_per_pass;         /* bytes streamed by one forward pass (for MBSU) */
     const tandem_cache_info *caches;        /* [layers] */
@@ -108,10 +108,10 @@ typedef struct tandem_scratch_info {
 /* Parts of the plan, in bytes, as printed by `tandem plan`; resident = their sum. */
 typedef struct tandem_plan_info {
     uint64_t weights, arena, tokenizer, code, overhead; /* overhead: libc, stacks, tables */
-    uint64_t slot_bytes;   /* of both models per slot */
+    uint64_t slot_bytes;                                /* of both models per slot */
     uint32_t minimum_slots, slots; /* slots: the most this artefact may be started with */
-    uint64_t budget;       /* --memory-budget, 0: none was given */
-    uint64_t resident;     /* at `slots` */
+    uint64_t budget;               /* --memory-budget, 0: none was given */
+    uint64_t resident;             /* at `slots` */
     uint64_t address_space;
 } tandem_plan_info;
 
@@ -125,7 +125,7 @@ typedef struct tandem_artefact {
     uint64_t header_hash;                /* of this table's contents and the payload's header */
     uint64_t payload_bytes, payload_hash;
     uint64_t arena_bytes;
-    uint32_t max_draft; /* longest draft the scratch has room for */
+    uint32_t max_draft;   /* longest draft the scratch has room for */
     uint32_t model_count; /* 1: target alone; 2: target, drafter */
     const tandem_model_info *models;
     tandem_scratch_info scratch[TANDEM_SCRATCH_COUNT];
@@ -133,11 +133,17 @@ typedef struct tandem_artefact {
     uint64_t tokenizer_bytes;
     int32_t bos_id, eos_id; /* -1: none */
     tandem_plan_info plan;
+    /* The runtime's functions (runtime/tandem.h), so that a shared library exports one symbol only.
+     */
+    const struct tandem_api *api;
 } tandem_artefact;
 
 /* Every artefact defines one such function, called tandem_<name>_query. NULL when the artefact
  * needs a newer ABI than max_abi. */
 typedef const tandem_artefact *(*tandem_query)(uint32_t max_abi);
+
+/* An executable's object also defines this, for the runtime's main(). */
+extern const tandem_query tandem_program;
 
 /* The payload: packed weights, appended to the executable or shared library (or in a file of its
  * own), starting at a multiple of 4096 bytes of that file, followed by this trailer, which ends

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/layout.h"
+
+#include <string.h>
+
+/* Larger matrices are refused, so that no size below overflows. */
+#define LARGEST_DIMENSION ((uint64_t)1 << 31)
+
+/* --- weights --- */
+
+const cg_weight *cg_weights_find(const cg_weights *weights, const ir_constant *constant,
+                                 cg_role role)
+{
+    for (size_t i = 0; i < weights->items.count; i++) {
+        const cg_weight *weight = &weights->items.items[i];
+        if (weight->constant == constant &&
+            (weight->role == role || (role == CG_ROLE_ROWS && weight->role == CG_ROLE_PANELS)))
+            return weight;
+    }
+    return NULL;
+}
+
+/* Bytes of `count` consecutive elements of one group in a panel of 16 rows. */
+static uint64_t panel_group_bytes(ir_type type, uint64_t count)
+{
+    const unsigned bits = ir_type_bits(type);
+    return bits == 4 ? (count + 1) / 2 * CG_PANEL_ROWS : count * CG_PANEL_ROWS * bits / 8;
+}
+
+static bool is_weight_type(ir_type type)
+{
+    return type == IR_F32 || type == IR_F16 || type == IR_BF16 || type == IR_I8 || type == IR_U8 ||
+           type == IR_I4 || type == IR_U4;
+}
+
+static td_status check_matrix(td_context *context, const ir_node *node, const ir_constant *constant)
+{
+    const ir_constant *scale = constant->scale;
+    if (constant->shape.rank != 2 || !ir_shape_is_static(&constant->shape))
+        return td_fail(context, TD_UNSUPPORTED,
+                       "%s: node \"%s\" (%s): the weight \"%s\" has rank %u, a matrix is needed",
+                       node->graph->name, node->name, ir_op(node->op)->name, constant->name,
+                       constant->shape.rank);
+    for (uint32_t i = 0; i < 2; i++)
+        if (constant->shape.dim[i].constant <= 0 ||
+            (uint64_t)constant->shape.dim[i].constant > LARGEST_DIMENSION)
+            return td_fail(context, TD_UNSUPPORTED,
+                           "%s: node \"%s\" (%s): the weight \"%s\" has dimension %lld, 1 to %llu "
+                           "is accepted",
+                           node->graph->name, node->name, ir_op(node->op)->name, constant->name,
+                           (long long)constant->shape.dim[i].constant,
+                           (unsigned long long)LARGEST_DIMENSION);
+    const bool quantised =
+        constant->type != IR_F32 && constant->type != IR_F16 && constant->type != IR_BF16;
+    if (constant->zero_point != NULL && constant->zero_point->type != constant->type)
+        return td_fail(context, TD_UNSUPPORTED,
+                       "%s: node \"%s\" (%s): the weight \"%s\" is %s but its zero points are %s; "
+                       "one type is needed",
+                       node->graph->name, node->name, ir_op(node->op)->name, constant->name,
+                       ir_type_name(constant->type), ir_type_name(constant->zero_point->type));
+    if (!is_weight_type(constant->type) || quantised != (scale != NULL) ||
+        (quantised && (constant->group == 0 ||
+                       (scale->type != IR_F32 && scale->type != IR_F16 && scale->type != IR_BF16))))
+        return td_fail(context, TD_UNSUPPORTED,
+                       "%s: node \"%s\" (%s): the weight \"%s\" is %s%s; accepted are f32, f16 and "
+                       "bf16, and i8, u8, i4 and u4 with scales",
+                       node->graph->name, node->name, ir_op(node->op)->name, constant->name,
+                       ir_type_name(constant->type), scale == NULL ? " without scales" : "");
+    return TD_OK;
+}
+
+static void describe_matrix(cg_weight *weight)
+{
+    const ir_constant *constant = weight->constant;
+    weight->rows = (uint64_t)constant->shape.dim[0].constant;
+    weight->columns = (uint64_t)constant->shape.dim[1].constant;
+    weight->group = weight->columns;
+    weight->groups = 1;
+    if (constant->scale != NULL) {
+        if (constant->group < weight->columns)
+            weight->group = constant->group;
+        weight->groups = (weight->columns + weight->group - 1) / weight->group;
+        weight->scale_bytes = ir_type_bits(constant->scale->type) / 8;
+        weight->has_zero = constant->zero_point != NULL;
+    }
+}
+
+static void place_matrix(cg_weight *weight, uint64_t offset)
+{
+    const ir_type type = weight->constant->type;
+    uint64_t units, scales;
+    if (weight->role == CG_ROLE_PANELS) {
+        const uint64_t last = weight->columns - (weight->groups - 1) * weight->group;
+        units = (weight->rows + CG_PANEL_ROWS - 1) / CG_PANEL_ROWS;
+        weight->group_bytes = panel_group_bytes(type, weight->group);
+        weight->unit_bytes =
+            (weight->groups - 1) * weight->group_bytes + panel_group_bytes(type, last);
+        scales = units * weight->groups * CG_PANEL_ROWS;
+    } else {
+        units = weight->rows;
+        weight->unit_bytes = (weight->columns * ir_type_bits(type) + 7) / 8;
+        scales = units * weight->groups;
+    }
+    weight->offset = offset;
+    weight->scale_offset = cg_align(offset + units * weight->unit_bytes, CG_ALIGNMENT);
+    weight->zero_offset =
+        cg_align(weight->scale_offset + scales * weight->scale_bytes, CG_ALIGNMENT);
+    weight->bytes = weight->zero_offset + (weight->has_zero ? scales : 0) - offset;
+}
+
+/* Adds a constant in a role, or turns a table that was only gathered from into panels. */
+static td_status add_weight(cg_weights *weights, const ir_node *node, const ir_constant *constant,
+                            cg_role role)
+{
+    td_context *context = weights->context;
+    cg_weight weight = {.constant = constant, .role = role};
+    if (cg_weights_find(weights, constant, role) != NULL)
+        return TD_OK;
+    for (size_t i = 0; i < weights->items.count && role == CG_ROLE_PANELS; i++)
+        if (weights->items.items[i].constant == constant &&
+            weights->items.items[i].role == CG_ROLE_ROWS) {
+            weights->items.items[i].role = CG_ROLE_PANELS;
+            return TD_OK;
+        }
+    if (role == CG_ROLE_PLAIN) {
+        weight.rows = 1;
+        if (!ir_shape_elements_bound(node->graph->module, &constant->shape, &weight.columns) ||
+            weight.columns == 0 || weight.columns > LARGEST_DIMENSION ||
+            !is_weight_type(constant->type))
+            return td_fail(
+                context, TD_UNSUPPORTED,
+                "%s: node \"%s\" (%s): the constant \"%s\" of type %s cannot be embedded",
+                node->graph->name, node->name, ir_op(node->op)->name, constant->name,
+                ir_type_name(constant->type));
+    } else {
+        TD_TRY(check_matrix(context, node, constant));
+        describe_matrix(&weight);
+    }
+    return td_array_push(context, &weights->items, weight) ? TD_OK : td_fail_memory(context);
+}
+
+static cg_role role_of(const ir_node *node, uint32_t input)
+{
+    if (node->op == IR_OP_linear && input == 1)
+        return CG_ROLE_PANELS;
+    if (node->op == IR_OP_embed && input == 0)
+        return CG_ROLE_ROWS;
+    return CG_ROLE_PLAIN;
+}
+
+/* The second input of reshape is a list of dimensions, known already when the graph is lowered. */
+static bool is_read(const ir_node *node, uint32_t input)
+{
+    return node->inputs[input]->kind == IR_VALUE_CONSTANT &&
+           !(node->op == IR_OP_reshape && input == 1);
+}
+
+static td_status add_graph(cg_weights *weights, const ir_graph *graph)
+{
+    for (const ir_node *node = graph->first; node != NULL; node = node->next)
+        for (uint32_t i = 0; i < node->input_count; i++)
+            if (is_read(node, i))
+                TD_TRY(add_weight(weights, node, node->inputs[i]->constant, role_of(node, i)));
+    return TD_OK;
+}
+
+static void place_all(cg_weights *weights)
+{
+    uint64_t offset = 0;
+    for (size_t i = 0; i < weights->items.count; i++) {
+        cg_weight *weight = &weights->items.items[i];
+        if (weight->role == CG_ROLE_PLAIN) {
+            weight->offset = offset;
+            weight->bytes = weight->columns * sizeof(float);
+        } else {
+            place_matrix(weight, offset);
+        }
+        if (weight->role == CG_ROLE_PANELS)
+            weights->read_per_pass += weight->bytes;
+        offset = cg_align(offset + weight->bytes, CG_ALIGNMENT);
+    }
+    weights->bytes = offset;
+}
+
+td_status cg_weights_make(td_context *context, const cg_model *model, cg_weights *weights)
+{
+    cg_weights made = {.context = context};
+    td_status status = add_graph(&made, model->forward);
+    if (status == TD_OK)
+        status = add_graph(&made, model->commit);
+    if (status != TD_OK) {
+        cg_weights_release(&made);
+        return status;
+    }
+    place_all(&made);
+    *weights = made;
+    return TD_OK;
+}
+
+void cg_weights_release(cg_weights *weights)
+{
+    if (weights->context != NULL)
+        td_array_release(weights->context, &weights->items);
+}
+
+/* --- caches --- */
+
+td_status cg_caches_make(td_context *context, const ir_module *module, cg_caches *caches)
+{
+    cg_caches made = {.context = context};
+    for (size_t i = 0; i < module->states.count; i++) {
+        const ir_state *state = module->states.items[i];
+        if (state->kind != IR_STATE_CACHE)
+            continue;
+        if (state->type != IR_F32 && state->type != IR_F16) {
+            cg_caches_release(&made);
+            return td_fail(context, TD_UNSUPPORTED,
+                           "cache \"%s\" has type %s; accepted are f32 and f16", state->name,
+                           ir_type_name(state->type));
+        }
+        const uint64_t bytes =
+            (uint64_t)state->kv_heads * state->head_size * (ir_type_bits(state->type) / 8);
+        cg_cache cache = {state, made.slot_bytes, made.slot_bytes + bytes};
+        made.slot_bytes += 2 * bytes;
+        if (state->kv_heads > made.count_stride)
+            made.count_stride = state->kv_heads;
+        if (!td_array_push(context, &made.items, cache)) {
+            cg_caches_release(&made);
+            return td_fail_memory(context);
+        }
+    }
+    made.fixed_bytes =
+        cg_align(made.items.count * made.count_stride * sizeof(int32_t), CG_ALIGNMENT);
+    *caches = made;
+    return TD_OK;
+}
+
+void cg_caches_release(cg_caches *caches)
+{
+    if (caches->context != NULL)
+        td_array_release(caches->context, &caches->items);
+}
+
+int cg_caches_find(const cg_caches *caches, const char *name)
+{
+    for (size_t i = 0; i < caches->items.count; i++)
+        if (strcmp(caches->items.items[i].state->name, name) == 0)
+            return (int)i;
+    return -1;
+}

@@ -1,0 +1,78 @@
+/* Where weights and caches lie: computed from the IR alone, without reading any data, and shared by
+ * planning, lowering and packing.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_CODEGEN_LAYOUT_H
+#define TANDEM_CODEGEN_LAYOUT_H
+
+#include "codegen/codegen.h"
+
+/* Rows of a weight matrix that are interleaved, one per virtual lane. */
+#define CG_PANEL_ROWS 16
+
+#define CG_ALIGNMENT 64
+
+typedef enum cg_role {
+    /* A matrix read by `linear`: [panel][k][16 rows] in the stored type, scales and zero points
+     * [panel][group][16]. Within a group 4-bit elements go in pairs of consecutive k, the earlier
+     * one in the low half. Rows beyond the last are zero. */
+    CG_ROLE_PANELS,
+    /* A table that is only gathered from: [row][k] in the stored type, each row starting at a whole
+     * byte, scales and zero points [row][group]. */
+    CG_ROLE_ROWS,
+    CG_ROLE_PLAIN, /* anything else: row-major f32 */
+} cg_role;
+
+typedef struct cg_weight {
+    const ir_constant *constant;
+    cg_role role;
+    uint64_t rows, columns;
+    uint64_t group,
+        groups;           /* elements per group (columns when there are no groups), their number */
+    uint64_t unit_bytes;  /* of one panel, or of one row */
+    uint64_t group_bytes; /* of one whole group within a panel */
+    unsigned scale_bytes; /* of one scale; 0: not quantised */
+    bool has_zero;        /* zero points, one byte each */
+    uint64_t offset, bytes; /* in the model's weights: data, then scales, then zero points */
+    uint64_t scale_offset, zero_offset;
+} cg_weight;
+
+typedef struct cg_weights {
+    td_context *context;
+    TD_ARRAY(cg_weight) items;
+    uint64_t bytes;
+    uint64_t read_per_pass; /* by products: what one pass streams */
+} cg_weights;
+
+/* Lists the constants that a model's graphs read, in order of first use. What cannot be laid out is
+ * refused by node name. */
+td_status cg_weights_make(td_context *context, const cg_model *model, cg_weights *weights);
+void cg_weights_release(cg_weights *weights);
+/* The row of a constant, NULL when it has none. A matrix that is both multiplied by and gathered
+ * from has one row, CG_ROLE_PANELS, which `role` CG_ROLE_ROWS finds too. */
+const cg_weight *cg_weights_find(const cg_weights *weights, const ir_constant *constant,
+                                 cg_role role);
+
+typedef struct cg_cache {
+    const ir_state *state;
+    uint64_t key_slot_offset, value_slot_offset; /* see tandem_cache_info */
+} cg_cache;
+
+typedef struct cg_caches {
+    td_context *context;
+    TD_ARRAY(cg_cache) items;
+    uint32_t count_stride; /* KV heads of the widest cache */
+    uint64_t fixed_bytes, slot_bytes;
+} cg_caches;
+
+td_status cg_caches_make(td_context *context, const ir_module *module, cg_caches *caches);
+void cg_caches_release(cg_caches *caches);
+/* Index of a named cache, or -1. */
+int cg_caches_find(const cg_caches *caches, const char *name);
+
+static inline uint64_t cg_align(uint64_t value, uint64_t alignment)
+{
+    return (value + alignment - 1) / alignment * alignment;
+}
+
+#endif

@@ -1,0 +1,184 @@
+/* Linking with the target's C compiler driver, in a temporary folder that is removed.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define MAX_ARGUMENTS 24
+
+typedef struct workshop {
+    td_arena arena;
+    const cg_program *program;
+    char *folder, *object, *script, *result, *log;
+} workshop;
+
+static td_status fill_file(const workshop *shop, const char *path, const void *bytes, size_t count)
+{
+    td_context *context = shop->program->context;
+    FILE *file = fopen(path, "wbe");
+    if (file == NULL)
+        return td_fail(context, TD_IO, "%s: %s", path, strerror(errno));
+    const bool written = fwrite(bytes, 1, count, file) == count;
+    if (fclose(file) != 0 || !written)
+        return td_fail(context, TD_IO, "%s: cannot write %zu bytes", path, count);
+    return TD_OK;
+}
+
+static td_status open_workshop(workshop *shop)
+{
+    td_context *context = shop->program->context;
+    const char *root = getenv("TMPDIR");
+    if (root == NULL || root[0] == '\0')
+        root = "/tmp";
+    char *folder = td_arena_format(&shop->arena, "%s/tandem-XXXXXX", root);
+    if (folder == NULL)
+        return td_fail_memory(context);
+    if (mkdtemp(folder) == NULL)
+        return td_fail(context, TD_IO, "%s: no temporary folder: %s", folder, strerror(errno));
+    shop->folder = folder;
+    shop->object = td_arena_format(&shop->arena, "%s/program.o", folder);
+    shop->script = td_arena_format(&shop->arena, "%s/exports", folder);
+    shop->result = td_arena_format(&shop->arena, "%s/program", folder);
+    shop->log = td_arena_format(&shop->arena, "%s/messages", folder);
+    if (shop->object == NULL || shop->script == NULL || shop->result == NULL || shop->log == NULL)
+        return td_fail_memory(context);
+    return TD_OK;
+}
+
+static void close_workshop(workshop *shop)
+{
+    const char *const files[] = {shop->object, shop->script, shop->result, shop->log};
+    for (size_t i = 0; i < TD_COUNT_OF(files); i++)
+        if (files[i] != NULL)
+            unlink(files[i]);
+    if (shop->folder != NULL)
+        rmdir(shop->folder);
+    td_arena_release(&shop->arena);
+}
+
+/* The first line that the linker wrote, or "". */
+static void read_reason(const workshop *shop, char *line, size_t size)
+{
+    line[0] = '\0';
+    FILE *file = fopen(shop->log, "re");
+    if (file == NULL)
+        return;
+    if (fgets(line, (int)size, file) == NULL)
+        line[0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    fclose(file);
+}
+
+static td_status spawn_linker(const workshop *shop, char **arguments)
+{
+    td_context *context = shop->program->context;
+    posix_spawn_file_actions_t actions;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0)
+        return td_fail(context, TD_IO, "%s: %s", arguments[0], strerror(error));
+    error = posix_spawn_file_actions_addopen(&actions, 2, shop->log, O_WRONLY | O_CREAT | O_TRUNC,
+                                             0600);
+    pid_t child = 0;
+    if (error == 0)
+        error = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0)
+        return td_fail(context, TD_IO, "%s, which links for %s, cannot be run: %s", arguments[0],
+                       shop->program->request->target->runtime_folder, strerror(error));
+    int result = 0;
+    while (waitpid(child, &result, 0) < 0)
+        if (errno != EINTR)
+            return td_fail(context, TD_IO, "%s: %s", arguments[0], strerror(errno));
+    if (WIFEXITED(result) && WEXITSTATUS(result) == 0)
+        return TD_OK;
+    char reason[512];
+    read_reason(shop, reason, sizeof reason);
+    return td_fail(context, TD_IO, "%s failed: %s", arguments[0], reason);
+}
+
+/* The command line: the object, the runtime, and what keeps two links of it alike. */
+static td_status list_arguments(workshop *shop, char **arguments)
+{
+    const cg_program *program = shop->program;
+    const cg_request *request = program->request;
+    td_arena *arena = &shop->arena;
+    size_t count = 0;
+    arguments[count++] = td_arena_string(arena, request->target->linker);
+    if (request->emit == CG_SHARED) {
+        arguments[count++] = td_arena_string(arena, "-shared");
+        arguments[count++] = td_arena_format(arena, "-Wl,--version-script=%s", shop->script);
+        arguments[count++] = td_arena_string(arena, "-Wl,-z,defs");
+    } else {
+        arguments[count++] = td_arena_string(arena, "-static");
+    }
+    arguments[count++] = td_arena_string(arena, "-Wl,--gc-sections,--build-id=none,-s");
+    arguments[count++] = td_arena_string(arena, "-o");
+    arguments[count++] = shop->result;
+    arguments[count++] = shop->object;
+    if (!program->bare) {
+        char *archive = td_arena_format(arena, "%s/%s/libtandem_runtime.a", request->runtime_root,
+                                        request->target->runtime_folder);
+        if (archive == NULL)
+            return td_fail_memory(program->context);
+        if (!td_path_exists(archive))
+            return td_fail(
+                program->context, TD_IO,
+                "%s: the runtime for %s is not there; it is built with Tandem when %s is "
+                "installed",
+                archive, request->target->runtime_folder, request->target->linker);
+        arguments[count++] = archive;
+    }
+    arguments[count++] = td_arena_string(arena, "-lm");
+    arguments[count++] = td_arena_string(arena, "-lpthread");
+    for (size_t i = 0; i < count; i++)
+        if (arguments[i] == NULL)
+            return td_fail_memory(program->context);
+    arguments[count] = NULL;
+    return TD_OK;
+}
+
+static td_status copy_result(const workshop *shop, FILE *output)
+{
+    td_context *context = shop->program->context;
+    td_file linked;
+    TD_TRY(td_file_map(context, shop->result, &linked));
+    const bool written = fwrite(linked.data, 1, (size_t)linked.size, output) == linked.size;
+    td_file_unmap(context, &linked);
+    return written
+               ? TD_OK
+               : td_fail(context, TD_IO, "%s: cannot be written", shop->program->request->output);
+}
+
+static td_status link_in(workshop *shop, const void *object, size_t bytes, FILE *output)
+{
+    char *arguments[MAX_ARGUMENTS];
+    const cg_request *request = shop->program->request;
+    TD_TRY(open_workshop(shop));
+    TD_TRY(fill_file(shop, shop->object, object, bytes));
+    char *exports =
+        td_arena_format(&shop->arena, "{ global: tandem_%s_query; local: *; };\n", request->name);
+    if (exports == NULL)
+        return td_fail_memory(shop->program->context);
+    TD_TRY(fill_file(shop, shop->script, exports, strlen(exports)));
+    TD_TRY(list_arguments(shop, arguments));
+    TD_TRY(spawn_linker(shop, arguments));
+    return copy_result(shop, output);
+}
+
+td_status cg_link(const cg_program *program, const void *object, size_t bytes, FILE *output)
+{
+    workshop shop = {.program = program};
+    td_arena_init(&shop.arena, program->context);
+    const td_status status = link_in(&shop, object, bytes, output);
+    close_workshop(&shop);
+    return status;
+}

@@ -1,0 +1,267 @@
+/* The back end, step by step.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/program.h"
+
+#include "codegen/lower.h"
+
+#include <string.h>
+
+/* --- setting up --- */
+
+static td_status check_request(td_context *context, const cg_request *request)
+{
+    if (request->model_count < 1 || request->model_count > CG_MAX_MODELS)
+        return td_fail(context, TD_INVALID, "a program of %zu models; 1 to %d are accepted",
+                       request->model_count, CG_MAX_MODELS);
+    if (request->plan->graph_count != 2 * request->model_count)
+        return td_fail(context, TD_INTERNAL, "a plan of %zu graphs for %zu models",
+                       request->plan->graph_count, request->model_count);
+    for (const char *c = request->name; c == request->name || *c != '\0'; c++) {
+        const bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_';
+        if (!letter && !(c > request->name && *c >= '0' && *c <= '9'))
+            return td_fail(context, TD_USAGE,
+                           "the name \"%s\" cannot be part of a C identifier; letters, digits and "
+                           "_ are accepted",
+                           request->name);
+    }
+    return TD_OK;
+}
+
+td_status cg_program_create(td_context *context, const cg_request *request, cg_program *program)
+{
+    cg_program made = {.context = context, .request = request};
+    td_status status = check_request(context, request);
+    for (size_t i = 0; i < request->model_count && status == TD_OK; i++) {
+        const cg_model *model = &request->models[i];
+        status = cg_weights_make(context, model, &made.weights[i]);
+        if (status == TD_OK)
+            status = cg_caches_make(context, model->module, &made.caches[i]);
+        made.weights_offset[i] = made.payload_bytes;
+        made.payload_bytes += made.weights[i].bytes;
+    }
+    if (status != TD_OK) {
+        cg_program_release(&made);
+        return status;
+    }
+    *program = made;
+    return TD_OK;
+}
+
+void cg_program_release(cg_program *program)
+{
+    for (size_t i = 0; i < CG_MAX_MODELS; i++) {
+        cg_weights_release(&program->weights[i]);
+        cg_caches_release(&program->caches[i]);
+    }
+    cg_unit_release(&program->unit);
+}
+
+/* --- lowering --- */
+
+static td_status lower_model(cg_program *program, cg_lowering *lowering, size_t index)
+{
+    const cg_request *request = program->request;
+    const cg_model *model = &request->models[index];
+    char name[128];
+    snprintf(name, sizeof name, "%s.forward", model->name);
+    TD_TRY(cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
+                          &request->plan->graphs[2 * index], name, &program->forward[index]));
+    snprintf(name, sizeof name, "%s.commit", model->name);
+    return cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
+                          &request->plan->graphs[2 * index + 1], name, &program->commit[index]);
+}
+
+/* Entry points have no callers until the tables name them: they are visible while the module is
+ * optimised. */
+static void keep_entries(cg_program *program, LLVMLinkage linkage)
+{
+    for (size_t i = 0; i < program->request->model_count; i++) {
+        LLVMSetLinkage(program->forward[i], linkage);
+        LLVMSetLinkage(program->commit[i], linkage);
+    }
+}
+
+td_status cg_program_lower(cg_program *program)
+{
+    td_context *context = program->context;
+    const cg_request *request = program->request;
+    cg_lowering lowering;
+    TD_TRY(cg_unit_create(context, request->target, &request->cpu, request->name, &program->unit));
+    cg_lowering_init(&lowering, context, &request->cpu, program->unit.llvm, program->unit.module);
+    td_status status = TD_OK;
+    for (size_t i = 0; i < request->model_count && status == TD_OK; i++)
+        status = lower_model(program, &lowering, i);
+    cg_lowering_release(&lowering);
+    if (status != TD_OK)
+        return status;
+    keep_entries(program, LLVMExternalLinkage);
+    status = cg_unit_optimise(context, &program->unit);
+    keep_entries(program, LLVMInternalLinkage);
+    return status;
+}
+
+td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *plan)
+{
+    cg_program program;
+    uint64_t code = 0;
+    TD_TRY(cg_program_create(context, request, &program));
+    td_status status = cg_program_lower(&program);
+    if (status == TD_OK) {
+        keep_entries(&program, LLVMExternalLinkage);
+        status = cg_measure_code(context, &program.unit, &code);
+    }
+    if (status == TD_OK)
+        status = cg_plan_program(&program, code + cg_table_bytes(&program), plan);
+    cg_program_release(&program);
+    return status;
+}
+
+/* --- compiling --- */
+
+/* Appends zeros up to a multiple of `alignment` of the whole file. */
+static bool pad_stream(FILE *stream, uint64_t alignment, uint64_t *position)
+{
+    const long at = ftell(stream);
+    if (at < 0)
+        return false;
+    *position = cg_align((uint64_t)at, alignment);
+    for (uint64_t i = (uint64_t)at; i < *position; i++)
+        if (putc(0, stream) == EOF)
+            return false;
+    return true;
+}
+
+static bool copy_stream(FILE *from, FILE *to)
+{
+    char buffer[1 << 16];
+    size_t count;
+    rewind(from);
+    while ((count = fread(buffer, 1, sizeof buffer, from)) > 0)
+        if (fwrite(buffer, 1, count, to) != count)
+            return false;
+    return !ferror(from);
+}
+
+static td_status append_payload(const cg_program *program, FILE *payload, FILE *output,
+                                const char *path)
+{
+    tandem_payload_trailer trailer = {.magic = {'T', 'A', 'N', 'D', 'E', 'M', 'P', 'L'},
+                                      .bytes = program->payload_bytes,
+                                      .hash = program->payload_hash,
+                                      .header_hash = program->header_hash};
+    if (!pad_stream(output, 4096, &trailer.offset) || !copy_stream(payload, output) ||
+        fwrite(&trailer, sizeof trailer, 1, output) != 1)
+        return td_fail(program->context, TD_IO, "%s: the weights cannot be written", path);
+    return TD_OK;
+}
+
+static bool is_linked(const cg_request *request)
+{
+    return request->emit == CG_EXECUTABLE || request->emit == CG_SHARED;
+}
+
+/* Executables and shared libraries end with their weights; other files have them beside. */
+static td_status write_output(const cg_program *program, LLVMMemoryBufferRef buffer, FILE *payload)
+{
+    td_context *context = program->context;
+    const cg_request *request = program->request;
+    const char *data = LLVMGetBufferStart(buffer);
+    const size_t size = LLVMGetBufferSize(buffer);
+    td_output output;
+    TD_TRY(td_output_open(context, request->output, &output));
+    td_status status = TD_OK;
+    if (is_linked(request)) {
+        status = cg_link(program, data, size, output.stream);
+        if (status == TD_OK)
+            status = append_payload(program, payload, output.stream, request->output);
+    } else if (fwrite(data, 1, size, output.stream) != size) {
+        status = td_fail(context, TD_IO, "%s: cannot be written", request->output);
+    }
+    if (status != TD_OK) {
+        td_output_discard(context, &output);
+        return status;
+    }
+    return td_output_commit(context, &output, is_linked(request));
+}
+
+static td_status write_weights_beside(const cg_program *program, FILE *payload)
+{
+    td_context *context = program->context;
+    td_text path;
+    td_output output;
+    td_text_init(&path, context);
+    td_text_printf(&path, "%s.weights", program->request->output);
+    td_status status =
+        path.failed ? td_fail_memory(context) : td_output_open(context, path.data, &output);
+    if (status == TD_OK) {
+        status = append_payload(program, payload, output.stream, path.data);
+        if (status == TD_OK)
+            status = td_output_commit(context, &output, false);
+        else
+            td_output_discard(context, &output);
+    }
+    td_text_release(&path);
+    return status;
+}
+
+static td_status emit_code(cg_program *program, cg_plan *plan, LLVMMemoryBufferRef *buffer)
+{
+    td_context *context = program->context;
+    const cg_emit emit = is_linked(program->request) ? CG_OBJECT : program->request->emit;
+    TD_TRY(cg_program_add_tables(program, plan));
+    return cg_unit_emit(context, &program->unit, emit, buffer);
+}
+
+static td_status pack_and_write(cg_program *program, cg_plan *plan, FILE *payload)
+{
+    const cg_request *request = program->request;
+    td_progress(program->context, 1, "packing %.1f MB of weights",
+                (double)program->payload_bytes / 1e6);
+    TD_TRY(cg_pack(program, payload));
+    LLVMMemoryBufferRef buffer;
+    td_progress(program->context, 1, "emitting %s", request->output);
+    TD_TRY(emit_code(program, plan, &buffer));
+    td_status status = write_output(program, buffer, payload);
+    LLVMDisposeMemoryBuffer(buffer);
+    if (status == TD_OK && !is_linked(request))
+        status = write_weights_beside(program, payload);
+    if (status == TD_OK && request->emit == CG_SHARED && !program->bare)
+        status = cg_write_header(program);
+    return status;
+}
+
+td_status cg_program_compile(cg_program *program, cg_plan *plan)
+{
+    td_context *context = program->context;
+    uint64_t code = 0;
+    td_progress(context, 1, "generating code for %s, %s", program->request->target->runtime_folder,
+                program->request->cpu.name);
+    TD_TRY(cg_program_lower(program));
+    keep_entries(program, LLVMExternalLinkage);
+    TD_TRY(cg_measure_code(context, &program->unit, &code));
+    keep_entries(program, LLVMInternalLinkage);
+    TD_TRY(cg_plan_program(program, code + cg_table_bytes(program), plan));
+    /* Beside the output: it may be larger than what temporary folders hold. */
+    td_text path;
+    td_text_init(&path, context);
+    td_text_printf(&path, "%s.payload", program->request->output);
+    td_output payload;
+    td_status status =
+        path.failed ? td_fail_memory(context) : td_output_open(context, path.data, &payload);
+    td_text_release(&path);
+    if (status != TD_OK)
+        return status;
+    status = pack_and_write(program, plan, payload.stream);
+    td_output_discard(context, &payload);
+    return status;
+}
+
+td_status cg_compile(td_context *context, const cg_request *request, cg_plan *plan)
+{
+    cg_program program;
+    TD_TRY(cg_program_create(context, request, &program));
+    td_status status = cg_program_compile(&program, plan);
+    cg_program_release(&program);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* A program being made: layouts of its models, its code and its tables.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_CODEGEN_PROGRAM_H
+#define TANDEM_CODEGEN_PROGRAM_H
+
+#include "codegen/emit.h"
+#include "codegen/layout.h"
+
+#include "base/file.h"
+
+#define CG_MAX_MODELS 2
+
+typedef struct cg_program {
+    td_context *context;
+    const cg_request *request;
+    bool bare; /* without the runtime: the table has no functions */
+    cg_weights weights[CG_MAX_MODELS];
+    cg_caches caches[CG_MAX_MODELS];
+    uint64_t weights_offset[CG_MAX_MODELS]; /* in the payload */
+    uint64_t payload_bytes, payload_hash;
+    uint64_t header_hash;
+    LLVMValueRef forward[CG_MAX_MODELS], commit[CG_MAX_MODELS];
+    cg_unit unit;
+} cg_program;
+
+/* Checks the request and lays out weights and caches; reads no data. */
+td_status cg_program_create(td_context *context, const cg_request *request, cg_program *program);
+void cg_program_release(cg_program *program);
+
+/* Lowers and optimises the entry points into program->unit. */
+td_status cg_program_lower(cg_program *program);
+
+/* Adds the tables of runtime/abi.h and the query function to the lowered module. */
+td_status cg_program_add_tables(cg_program *program, const cg_plan *plan);
+/* Bytes of those tables without the tokenizer, with room for relocations. */
+uint64_t cg_table_bytes(const cg_program *program);
+
+/* The plan of a program whose code (tables included) has `code` bytes. */
+td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan);
+/* Bytes that an object file's sections take in memory. */
+td_status cg_measure_code(td_context *context, const cg_unit *unit, uint64_t *bytes);
+
+/* Writes the packed weights of all models to `stream`, one panel at a time, and sets
+ * payload_hash. */
+td_status cg_pack(cg_program *program, FILE *stream);
+
+/* Links an object (with the runtime unless bare) and writes the result to `output`. */
+td_status cg_link(const cg_program *program, const void *object, size_t bytes, FILE *output);
+
+/* Writes the C header of a shared library beside it. */
+td_status cg_write_header(const cg_program *program);
+
+/* The whole back end for a program that has been created. */
+td_status cg_program_compile(cg_program *program, cg_plan *plan);
+
+#endif

@@ -1,0 +1,312 @@
+/* The tables of runtime/abi.h as constants of the generated module, and the query function.
+ *
+ * A table is written here as the C structure that it is (both sides are little-endian with 64-bit
+ * pointers, so the layouts agree) and emitted as its bytes with pointers in between.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/program.h"
+#include "runtime/abi.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+#define MAX_POINTERS 32
+
+/* A structure's bytes and the pointers that lie in it, by ascending offset. */
+typedef struct table_image {
+    const void *bytes;
+    size_t size;
+    size_t count;
+    struct {
+        size_t offset;
+        LLVMValueRef target;
+    } pointers[MAX_POINTERS];
+} table_image;
+
+/* Everything that lives while tables are made. */
+typedef struct tables {
+    cg_program *program;
+    td_arena arena;
+    LLVMContextRef llvm;
+    LLVMModuleRef module;
+} tables;
+
+static LLVMValueRef add_global(tables *self, LLVMValueRef value, unsigned alignment)
+{
+    LLVMValueRef global = LLVMAddGlobal(self->module, LLVMTypeOf(value), "table");
+    LLVMSetInitializer(global, value);
+    LLVMSetLinkage(global, LLVMInternalLinkage);
+    LLVMSetGlobalConstant(global, true);
+    LLVMSetAlignment(global, alignment);
+    return global;
+}
+
+static LLVMValueRef bytes_constant(tables *self, const void *bytes, size_t size)
+{
+    return LLVMConstStringInContext2(self->llvm, bytes, size, true);
+}
+
+static LLVMValueRef add_bytes(tables *self, const void *bytes, size_t size, unsigned alignment)
+{
+    return add_global(self, bytes_constant(self, bytes, size), alignment);
+}
+
+static LLVMValueRef add_string(tables *self, const char *string)
+{
+    return add_bytes(self, string, strlen(string) + 1, 1);
+}
+
+static void set_pointer(table_image *image, size_t offset, LLVMValueRef target)
+{
+    size_t i = image->count++;
+    for (; i > 0 && image->pointers[i - 1].offset > offset; i--)
+        image->pointers[i] = image->pointers[i - 1];
+    image->pointers[i].offset = offset;
+    image->pointers[i].target = target;
+}
+
+/* Bytes, pointer, bytes, pointer, ..., bytes as one packed constant. */
+static LLVMValueRef image_constant(tables *self, const table_image *image)
+{
+    LLVMValueRef parts[2 * MAX_POINTERS + 1];
+    unsigned count = 0;
+    size_t at = 0;
+    for (size_t i = 0; i <= image->count; i++) {
+        const size_t end = i < image->count ? image->pointers[i].offset : image->size;
+        if (end > at)
+            parts[count++] =
+                bytes_constant(self, (const unsigned char *)image->bytes + at, end - at);
+        if (i < image->count)
+            parts[count++] = image->pointers[i].target;
+        at = end + sizeof(void *);
+    }
+    return LLVMConstStructInContext(self->llvm, parts, count, true);
+}
+
+/* --- caches and models --- */
+
+static td_status cache_table(tables *self, const cg_caches *caches, LLVMValueRef *table)
+{
+    LLVMValueRef *rows = td_arena_allocate(&self->arena, caches->items.count + 1, sizeof *rows);
+    if (rows == NULL)
+        return td_fail_memory(self->program->context);
+    for (size_t i = 0; i < caches->items.count; i++) {
+        const cg_cache *cache = &caches->items.items[i];
+        tandem_cache_info info;
+        memset(&info, 0, sizeof info); /* padding is written too */
+        info.kv_heads = cache->state->kv_heads;
+        info.head_size = cache->state->head_size;
+        info.element_bytes = ir_type_bits(cache->state->type) / 8;
+        info.key_slot_offset = cache->key_slot_offset;
+        info.value_slot_offset = cache->value_slot_offset;
+        table_image image = {.bytes = &info, .size = sizeof info};
+        set_pointer(&image, offsetof(tandem_cache_info, name),
+                    add_string(self, cache->state->name));
+        rows[i] = image_constant(self, &image);
+    }
+    if (caches->items.count == 0) {
+        *table = LLVMConstNull(LLVMPointerTypeInContext(self->llvm, 0));
+        return TD_OK;
+    }
+    LLVMValueRef all = LLVMConstArray2(LLVMTypeOf(rows[0]), rows, caches->items.count);
+    *table = add_global(self, all, 16);
+    return TD_OK;
+}
+
+/* The graph's output: the logits' place in the arena. */
+static td_status describe_logits(tables *self, size_t index, tandem_output_info *info)
+{
+    const cg_request *request = self->program->request;
+    const sched_graph_plan *plan = &request->plan->graphs[2 * index];
+    const ir_graph *graph = plan->graph;
+    for (size_t i = 0; i < graph->output_count; i++) {
+        const ir_value *value = graph->outputs[i];
+        if (strcmp(graph->output_names[i], "logits") != 0)
+            continue;
+        if (value->type != IR_F32 || value->shape.rank != 2 ||
+            !ir_dim_is_constant(&value->shape.dim[1]) || plan->offset[value->id] == UINT64_MAX)
+            break;
+        info->offset = plan->offset[value->id];
+        info->bytes = plan->bytes[value->id];
+        info->columns = (uint32_t)value->shape.dim[1].constant;
+        return TD_OK;
+    }
+    return td_fail(self->program->context, TD_UNSUPPORTED,
+                   "graph \"%s\" has no output \"logits\" that is an f32 matrix of known width",
+                   graph->name);
+}
+
+static td_status model_row(tables *self, size_t index, LLVMValueRef *row)
+{
+    const cg_program *program = self->program;
+    const cg_model *model = &program->request->models[index];
+    const cg_caches *caches = &program->caches[index];
+    const cg_weights *weights = &program->weights[index];
+    tandem_model_info info;
+    memset(&info, 0, sizeof info); /* padding is written too */
+    info.vocabulary = model->vocabulary;
+    info.context_length = model->context_length;
+    info.max_tokens = model->max_tokens;
+    info.max_rows = model->max_rows;
+    info.ancestor_words = (model->max_tokens + 63) / 64;
+    info.layers = (uint32_t)caches->items.count;
+    info.count_stride = caches->count_stride;
+    info.state_fixed_bytes = caches->fixed_bytes;
+    info.state_slot_bytes = caches->slot_bytes;
+    info.weights_offset = program->weights_offset[index];
+    info.weights_bytes = weights->bytes;
+    info.weights_read_per_pass = weights->read_per_pass;
+    LLVMValueRef cache_rows = NULL;
+    TD_TRY(describe_logits(self, index, &info.logits));
+    TD_TRY(cache_table(self, caches, &cache_rows));
+    table_image image = {.bytes = &info, .size = sizeof info};
+    set_pointer(&image, offsetof(tandem_model_info, name), add_string(self, model->name));
+    set_pointer(&image, offsetof(tandem_model_info, caches), cache_rows);
+    set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
+    set_pointer(&image, offsetof(tandem_model_info, forward), program->forward[index]);
+    set_pointer(&image, offsetof(tandem_model_info, commit), program->commit[index]);
+    *row = image_constant(self, &image);
+    return TD_OK;
+}
+
+/* --- the artefact --- */
+
+static void describe_plan(const cg_request *request, const cg_plan *plan, tandem_plan_info *info)
+{
+    *info = (tandem_plan_info){
+        .weights = plan->weights,
+        .arena = plan->arena,
+        .tokenizer = plan->tokenizer,
+        .code = plan->code,
+        .overhead = plan->overhead,
+        .slot_bytes = plan->slot_bytes,
+        .minimum_slots = plan->minimum_slots,
+        .slots = plan->slots,
+        .budget = request->memory_budget,
+        .resident = plan->resident,
+        .address_space = plan->address_space,
+    };
+}
+
+/* Ties a payload to the tables that describe it: names, machine, sizes, plan, weights. */
+static uint64_t hash_header(const cg_program *program, const tandem_artefact *artefact)
+{
+    const cg_request *request = program->request;
+    uint64_t hash = td_hash_bytes(TD_HASH_START, artefact, sizeof *artefact);
+    hash = td_hash_bytes(hash, request->name, strlen(request->name));
+    hash = td_hash_bytes(hash, request->target->triple, strlen(request->target->triple));
+    hash = td_hash_bytes(hash, request->cpu.name, strlen(request->cpu.name));
+    for (size_t i = 0; i < request->model_count; i++) {
+        hash = td_hash_bytes(hash, request->models[i].name, strlen(request->models[i].name));
+        hash = td_hash_bytes(hash, &program->weights[i].bytes, sizeof program->weights[i].bytes);
+        hash = td_hash_bytes(hash, &program->caches[i].slot_bytes,
+                             sizeof program->caches[i].slot_bytes);
+    }
+    return hash;
+}
+
+static LLVMValueRef declare_api(tables *self)
+{
+    LLVMValueRef api =
+        LLVMAddGlobal(self->module, LLVMInt8TypeInContext(self->llvm), "tandem_runtime_api");
+    LLVMSetVisibility(api, LLVMHiddenVisibility);
+    LLVMSetGlobalConstant(api, true);
+    return api;
+}
+
+static td_status artefact_table(tables *self, const cg_plan *plan, LLVMValueRef *table)
+{
+    cg_program *program = self->program;
+    const cg_request *request = program->request;
+    LLVMValueRef models[CG_MAX_MODELS] = {NULL};
+    for (size_t i = 0; i < request->model_count; i++)
+        TD_TRY(model_row(self, i, &models[i]));
+    tandem_artefact info;
+    memset(&info, 0, sizeof info); /* its padding is hashed and written */
+    info.abi_version = TANDEM_ABI_VERSION;
+    info.size = sizeof info;
+    info.payload_bytes = program->payload_bytes;
+    info.payload_hash = program->payload_hash;
+    info.arena_bytes = request->plan->arena_bytes;
+    info.max_draft = request->max_draft;
+    info.model_count = (uint32_t)request->model_count;
+    info.tokenizer_bytes = request->tokenizer_bytes;
+    info.bos_id = request->bos_id;
+    info.eos_id = request->eos_id;
+    for (size_t i = 0; i < request->plan->extra_count && i < TANDEM_SCRATCH_COUNT; i++) {
+        info.scratch[i].offset = request->plan->extras[i].offset;
+        info.scratch[i].bytes = request->plan->extras[i].bytes;
+    }
+    describe_plan(request, plan, &info.plan);
+    info.header_hash = hash_header(program, &info);
+    program->header_hash = info.header_hash;
+    table_image image = {.bytes = &info, .size = sizeof info};
+    set_pointer(&image, offsetof(tandem_artefact, name), add_string(self, request->name));
+    set_pointer(&image, offsetof(tandem_artefact, triple),
+                add_string(self, request->target->triple));
+    set_pointer(&image, offsetof(tandem_artefact, cpu), add_string(self, request->cpu.name));
+    set_pointer(&image, offsetof(tandem_artefact, features),
+                add_string(self, request->cpu.runtime_check));
+    set_pointer(&image, offsetof(tandem_artefact, compiler),
+                add_string(self, "tandem " TANDEM_VERSION));
+    set_pointer(&image, offsetof(tandem_artefact, activations), add_string(self, "f32"));
+    set_pointer(
+        &image, offsetof(tandem_artefact, models),
+        add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, request->model_count), 16));
+    if (request->tokenizer != NULL)
+        set_pointer(&image, offsetof(tandem_artefact, tokenizer),
+                    add_bytes(self, request->tokenizer, request->tokenizer_bytes, 64));
+    if (!program->bare)
+        set_pointer(&image, offsetof(tandem_artefact, api), declare_api(self));
+    *table = add_global(self, image_constant(self, &image), 16);
+    return TD_OK;
+}
+
+/* const tandem_artefact *tandem_<name>_query(uint32_t max_abi) */
+static td_status add_query(tables *self, LLVMValueRef artefact)
+{
+    const cg_request *request = self->program->request;
+    char *name = td_arena_format(&self->arena, "tandem_%s_query", request->name);
+    if (name == NULL)
+        return td_fail_memory(self->program->context);
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(self->llvm, 0);
+    LLVMTypeRef version = LLVMInt32TypeInContext(self->llvm);
+    LLVMValueRef query =
+        LLVMAddFunction(self->module, name, LLVMFunctionType(pointer, &version, 1, false));
+    LLVMBuilderRef builder = LLVMCreateBuilderInContext(self->llvm);
+    LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(self->llvm, query, "entry"));
+    LLVMValueRef known = LLVMBuildICmp(builder, LLVMIntUGE, LLVMGetParam(query, 0),
+                                       LLVMConstInt(version, TANDEM_ABI_VERSION, false), "");
+    LLVMBuildRet(builder, LLVMBuildSelect(builder, known, artefact, LLVMConstNull(pointer), ""));
+    LLVMDisposeBuilder(builder);
+    if (request->emit == CG_EXECUTABLE) {
+        LLVMValueRef program = LLVMAddGlobal(self->module, pointer, "tandem_program");
+        LLVMSetInitializer(program, query);
+        LLVMSetGlobalConstant(program, true);
+    }
+    return TD_OK;
+}
+
+td_status cg_program_add_tables(cg_program *program, const cg_plan *plan)
+{
+    tables self = {.program = program, .llvm = program->unit.llvm, .module = program->unit.module};
+    td_arena_init(&self.arena, program->context);
+    LLVMValueRef artefact = NULL;
+    td_status status = artefact_table(&self, plan, &artefact);
+    if (status == TD_OK)
+        status = add_query(&self, artefact);
+    td_arena_release(&self.arena);
+    return status;
+}
+
+uint64_t cg_table_bytes(const cg_program *program)
+{
+    /* Names, strings and alignment of each row, and the query function. */
+    const uint64_t row_room = 256;
+    uint64_t bytes = sizeof(tandem_artefact) + 4 * row_room;
+    for (size_t i = 0; i < program->request->model_count; i++)
+        bytes += sizeof(tandem_model_info) + row_room +
+                 program->caches[i].items.count * (sizeof(tandem_cache_info) + row_room);
+    return bytes;
+}

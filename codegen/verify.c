@@ -1,0 +1,475 @@
+/* Compiled code against the reference evaluator, value by value.
+ *
+ * The model is compiled with a buffer for every value into a shared library, which is loaded here.
+ * A script of passes (two chunks of a prompt, single tokens, a tree, commits in between) then runs
+ * in the evaluator and in the library, once with one thread and once with two, each with caches of
+ * its own.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/program.h"
+#include "ir/evaluate.h"
+#include "runtime/abi.h"
+
+#include "base/hash.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_TREE    9
+#define THREADINGS  2 /* one thread, two threads */
+#define FIRST_CHUNK 40
+#define NEXT_CHUNK  29
+
+/* How results of one op compared. */
+typedef struct op_result {
+    uint64_t elements, different;
+    double largest; /* difference */
+} op_result;
+
+typedef struct verification {
+    td_context *context;
+    const cg_request *request;
+    const cg_model *model;
+    FILE *report;
+    void *library;
+    td_file file;
+    const unsigned char *payload;
+    const tandem_artefact *artefact;
+    const tandem_model_info *info;
+    ir_evaluator *evaluator;
+    uint32_t slots, committed;
+    unsigned char *arena, *state[THREADINGS];
+    uint64_t random;
+    op_result ops[IR_OP_COUNT];
+    bool equal;
+    /* of the current pass */
+    const char *step;
+    uint32_t tokens, rows, accepted;
+    int32_t *ids, *positions, *wanted, *path;
+    int64_t *ancestors;
+} verification;
+
+/* --- running compiled code --- */
+
+typedef struct one_thread {
+    tandem_entry entry;
+    const tandem_frame *frame;
+} one_thread;
+
+static void wait_for_all(void *self)
+{
+    pthread_barrier_wait(self);
+}
+
+static void *run_second(void *self)
+{
+    const one_thread *task = self;
+    task->entry(task->frame, 1);
+    return NULL;
+}
+
+static td_status run_entry(const verification *self, tandem_entry entry, unsigned threads)
+{
+    pthread_barrier_t barrier;
+    tandem_frame frame = {
+        .symbols = {self->tokens, self->rows, self->slots, self->accepted},
+        .inputs = {self->ids, self->positions, self->ancestors, self->wanted, self->path},
+        .arena = self->arena,
+        .weights = self->payload + self->info->weights_offset,
+        .state = self->state[threads - 1],
+        .threads = threads,
+    };
+    if (threads == 1) {
+        entry(&frame, 0);
+        return TD_OK;
+    }
+    pthread_t second;
+    one_thread task = {entry, &frame};
+    frame.barrier = wait_for_all;
+    frame.barrier_self = &barrier;
+    pthread_barrier_init(&barrier, NULL, threads);
+    const int error = pthread_create(&second, NULL, run_second, &task);
+    if (error == 0) {
+        entry(&frame, 0);
+        pthread_join(second, NULL);
+    }
+    pthread_barrier_destroy(&barrier);
+    return error == 0 ? TD_OK : td_fail(self->context, TD_IO, "no thread: %s", strerror(error));
+}
+
+/* --- running the evaluator --- */
+
+static void set_symbols(const verification *self, int64_t *symbols)
+{
+    const ir_module *module = self->model->module;
+    const struct {
+        const char *name;
+        int64_t value;
+    } known[] = {{"tokens", self->tokens},
+                 {"rows", self->rows},
+                 {"slots", self->slots},
+                 {"accepted", self->accepted}};
+    for (size_t i = 0; i < module->symbols.count; i++) {
+        symbols[i] = -1;
+        for (size_t k = 0; k < TD_COUNT_OF(known); k++)
+            if (strcmp(module->symbols.items[i].name, known[k].name) == 0)
+                symbols[i] = known[k].value;
+    }
+}
+
+static td_status set_input(const verification *self, const ir_value *input, ir_tensor *tensor)
+{
+    const char *name = input->name == NULL ? "" : input->name;
+    const struct {
+        const char *name;
+        void *data;
+        int64_t count;
+    } known[] = {{"ids", self->ids, self->tokens},
+                 {"positions", self->positions, self->tokens},
+                 {"ancestors", self->ancestors, self->tokens},
+                 {"rows", self->wanted, self->rows},
+                 {"path", self->path, self->accepted}};
+    for (size_t i = 0; i < TD_COUNT_OF(known); i++)
+        if (strcmp(known[i].name, name) == 0) {
+            const bool matrix = input->shape.rank == 2;
+            *tensor = (ir_tensor){.type = input->type, .rank = matrix ? 2 : 1};
+            tensor->dim[0] = known[i].count;
+            tensor->dim[1] = matrix ? self->info->ancestor_words : 0;
+            tensor->elements = (uint64_t)(known[i].count * (matrix ? tensor->dim[1] : 1));
+            tensor->data = known[i].data;
+            return TD_OK;
+        }
+    return td_fail(self->context, TD_UNSUPPORTED, "graph input \"%s\" is unknown", name);
+}
+
+static td_status evaluate(verification *self, ir_graph *graph)
+{
+    td_context *context = self->context;
+    const size_t symbol_count = self->model->module->symbols.count;
+    int64_t *symbols = td_allocate(context, (symbol_count + 1) * sizeof *symbols);
+    ir_tensor *inputs = td_allocate(context, (graph->input_count + 1) * sizeof *inputs);
+    td_status status = symbols == NULL || inputs == NULL ? td_fail_memory(context) : TD_OK;
+    if (status == TD_OK)
+        set_symbols(self, symbols);
+    for (size_t i = 0; i < graph->input_count && status == TD_OK; i++)
+        status = set_input(self, graph->inputs[i], &inputs[i]);
+    if (status == TD_OK)
+        status = ir_evaluator_run(self->evaluator, graph, symbols, inputs, true);
+    td_release(context, symbols);
+    td_release(context, inputs);
+    return status;
+}
+
+/* --- comparing --- */
+
+static bool same_bits(float a, float b)
+{
+    return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
+}
+
+static void compare_value(verification *self, const ir_node *node, const ir_tensor *expected,
+                          const float *actual, unsigned threads)
+{
+    op_result *result = &self->ops[node->op];
+    const float *wanted = expected->data;
+    for (uint64_t i = 0; i < expected->elements; i++) {
+        result->elements++;
+        if (same_bits(wanted[i], actual[i]))
+            continue;
+        const double difference = fabs((double)wanted[i] - (double)actual[i]);
+        if (result->different++ == 0)
+            fprintf(self->report,
+                    "%s, %u thread%s: node \"%s\" (%s): element %llu is %a, the evaluator has %a\n",
+                    self->step, threads, threads == 1 ? "" : "s", node->name, ir_op(node->op)->name,
+                    (unsigned long long)i, (double)actual[i], (double)wanted[i]);
+        if (!(difference <= result->largest))
+            result->largest = difference;
+        /* Without FMA every product is rounded twice: only the size of a difference tells. */
+        if (self->request->cpu.has_fma || !(difference <= 1e-3 * (1 + fabs((double)wanted[i]))))
+            self->equal = false;
+    }
+}
+
+static td_status compare_all(verification *self, const sched_graph_plan *plan, unsigned threads)
+{
+    for (const ir_node *node = plan->graph->first; node != NULL; node = node->next)
+        for (uint32_t i = 0; i < node->output_count; i++) {
+            const ir_value *value = node->outputs[i];
+            const ir_tensor *expected = ir_evaluator_value(self->evaluator, value);
+            if (expected == NULL || expected->type != IR_F32 ||
+                plan->offset[value->id] == UINT64_MAX)
+                return td_fail(self->context, TD_INTERNAL, "node \"%s\" (%s) cannot be compared",
+                               node->name, ir_op(node->op)->name);
+            compare_value(self, node, expected,
+                          (const float *)(const void *)(self->arena + plan->offset[value->id]),
+                          threads);
+        }
+    return TD_OK;
+}
+
+/* One pass everywhere. */
+static td_status run_forward(verification *self, const char *step)
+{
+    self->step = step;
+    const sched_graph_plan *plan = &self->request->plan->graphs[0];
+    TD_TRY(evaluate(self, plan->graph));
+    for (unsigned threads = 1; threads <= THREADINGS; threads++) {
+        memset(self->arena, 0xff, (size_t)self->artefact->arena_bytes);
+        TD_TRY(run_entry(self, self->info->forward, threads));
+        TD_TRY(compare_all(self, plan, threads));
+    }
+    return TD_OK;
+}
+
+static td_status run_commit(verification *self, uint32_t accepted)
+{
+    self->accepted = accepted;
+    TD_TRY(evaluate(self, self->request->plan->graphs[1].graph));
+    for (unsigned threads = 1; threads <= THREADINGS; threads++)
+        TD_TRY(run_entry(self, self->info->commit, threads));
+    self->committed += accepted;
+    return TD_OK;
+}
+
+/* --- the script --- */
+
+static uint64_t pick(verification *self, uint64_t below)
+{
+    return td_random_next(&self->random) % below;
+}
+
+/* Tokens with parents (-1: the last committed token), in depth order. */
+static void fill_pass(verification *self, uint32_t tokens, const int *parents)
+{
+    const uint32_t words = self->info->ancestor_words;
+    self->tokens = tokens;
+    self->rows = 0;
+    memset(self->ancestors, 0, (size_t)tokens * words * sizeof *self->ancestors);
+    for (uint32_t i = 0; i < tokens; i++) {
+        int64_t *mask = self->ancestors + (size_t)i * words;
+        const int parent = parents == NULL ? (int)i - 1 : parents[i];
+        self->ids[i] = (int32_t)pick(self, self->info->vocabulary);
+        self->positions[i] = parent < 0 ? (int32_t)self->committed : self->positions[parent] + 1;
+        if (parent >= 0)
+            memcpy(mask, self->ancestors + (size_t)parent * words, words * sizeof *mask);
+        mask[i / 64] = (int64_t)((uint64_t)mask[i / 64] | UINT64_C(1) << (i % 64));
+    }
+}
+
+/* Asks for the logits of `count` tokens, the last one among them. */
+static void want_rows(verification *self, uint32_t count)
+{
+    self->rows = count < self->info->max_rows ? count : self->info->max_rows;
+    for (uint32_t i = 0; i < self->rows; i++)
+        self->wanted[i] = (int32_t)(self->tokens - 1 - i % self->tokens);
+}
+
+static td_status run_chunk(verification *self, const char *step, uint32_t tokens, uint32_t rows)
+{
+    if (tokens > self->info->max_tokens)
+        tokens = self->info->max_tokens;
+    fill_pass(self, tokens, NULL);
+    want_rows(self, rows);
+    TD_TRY(run_forward(self, step));
+    for (uint32_t i = 0; i < tokens; i++)
+        self->path[i] = (int32_t)i;
+    return run_commit(self, tokens);
+}
+
+/* A random tree whose parents ascend, so that tokens come in depth order; its deepest path is
+ * committed. */
+static td_status run_tree(verification *self)
+{
+    int parents[MAX_TREE], depth[MAX_TREE], chain[MAX_TREE];
+    const int tokens = self->info->max_tokens < MAX_TREE ? (int)self->info->max_tokens : MAX_TREE;
+    int parent = -1, length = 0;
+    for (int i = 0; i < tokens; i++) {
+        parents[i] = parent;
+        depth[i] = parent < 0 ? 1 : depth[parent] + 1;
+        if (parent < i && pick(self, 2) == 0)
+            parent++;
+    }
+    fill_pass(self, (uint32_t)tokens, parents);
+    want_rows(self, (uint32_t)tokens);
+    TD_TRY(run_forward(self, "tree"));
+    for (int at = tokens - 1; at >= 0; at = parents[at])
+        chain[length++] = at;
+    for (int i = 0; i < length; i++)
+        self->path[i] = chain[length - 1 - i];
+    return run_commit(self, (uint32_t)length);
+}
+
+static td_status run_script(verification *self)
+{
+    TD_TRY(run_chunk(self, "first chunk", FIRST_CHUNK, 1));
+    TD_TRY(run_chunk(self, "second chunk", NEXT_CHUNK, 2));
+    TD_TRY(run_chunk(self, "chunk without logits", 3, 0));
+    TD_TRY(run_chunk(self, "single token", 1, 1));
+    TD_TRY(run_tree(self));
+    TD_TRY(run_chunk(self, "single token after the tree", 1, 1));
+    TD_TRY(run_tree(self));
+    return run_chunk(self, "five tokens", 5, 5);
+}
+
+/* --- setting up --- */
+
+static td_status open_library(verification *self, const char *path)
+{
+    td_context *context = self->context;
+    char symbol[256];
+    self->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (self->library == NULL)
+        return td_fail(context, TD_IO, "the compiled model cannot be loaded: %s", dlerror());
+    snprintf(symbol, sizeof symbol, "tandem_%s_query", self->request->name);
+    tandem_query query;
+    *(void **)&query = dlsym(self->library, symbol);
+    if (query == NULL || (self->artefact = query(TANDEM_ABI_VERSION)) == NULL)
+        return td_fail(context, TD_INTERNAL, "the compiled model does not answer to %s", symbol);
+    self->info = &self->artefact->models[0];
+    TD_TRY(td_file_map(context, path, &self->file));
+    return TD_OK;
+}
+
+static td_status find_payload(verification *self)
+{
+    tandem_payload_trailer trailer;
+    memcpy(&trailer, self->file.data + self->file.size - sizeof trailer, sizeof trailer);
+    if (memcmp(trailer.magic, "TANDEMPL", sizeof trailer.magic) != 0 ||
+        trailer.header_hash != self->artefact->header_hash ||
+        trailer.offset + trailer.bytes > self->file.size)
+        return td_fail(self->context, TD_INTERNAL, "the compiled model has no weights");
+    self->payload = self->file.data + trailer.offset;
+    return TD_OK;
+}
+
+static void *aligned_zeros(uint64_t bytes)
+{
+    void *block = aligned_alloc(CG_ALIGNMENT, (size_t)cg_align(bytes + 1, CG_ALIGNMENT));
+    if (block != NULL)
+        memset(block, 0, (size_t)bytes);
+    return block;
+}
+
+static td_status allocate_all(verification *self)
+{
+    td_context *context = self->context;
+    const tandem_model_info *info = self->info;
+    const size_t tokens = info->max_tokens;
+    self->slots = (uint32_t)cg_align(2 * FIRST_CHUNK + NEXT_CHUNK + 2 * MAX_TREE + tokens, 16);
+    self->arena = aligned_zeros(self->artefact->arena_bytes);
+    self->ids = td_allocate(context, tokens * sizeof *self->ids);
+    self->positions = td_allocate(context, tokens * sizeof *self->positions);
+    self->path = td_allocate(context, tokens * sizeof *self->path);
+    self->wanted = td_allocate(context, info->max_rows * sizeof *self->wanted);
+    self->ancestors = td_allocate(context, tokens * info->ancestor_words * sizeof *self->ancestors);
+    bool failed = self->arena == NULL || self->ids == NULL || self->positions == NULL ||
+                  self->path == NULL || self->wanted == NULL || self->ancestors == NULL;
+    for (size_t i = 0; i < THREADINGS; i++) {
+        self->state[i] =
+            aligned_zeros(info->state_fixed_bytes + self->slots * info->state_slot_bytes);
+        failed = failed || self->state[i] == NULL;
+    }
+    if (failed)
+        return td_fail_memory(context);
+    return ir_evaluator_create(self->model->module, self->slots, &self->evaluator);
+}
+
+static void release_all(verification *self)
+{
+    td_context *context = self->context;
+    if (self->evaluator != NULL)
+        ir_evaluator_release(self->evaluator);
+    for (size_t i = 0; i < THREADINGS; i++)
+        free(self->state[i]);
+    free(self->arena);
+    td_release(context, self->ids);
+    td_release(context, self->positions);
+    td_release(context, self->path);
+    td_release(context, self->wanted);
+    td_release(context, self->ancestors);
+    td_file_unmap(context, &self->file);
+    if (self->library != NULL)
+        dlclose(self->library);
+}
+
+static void print_report(const verification *self)
+{
+    fprintf(self->report, "%-18s %14s %12s %12s\n", "op", "elements", "different", "largest");
+    for (int op = 0; op < IR_OP_COUNT; op++) {
+        const op_result *result = &self->ops[op];
+        if (result->elements > 0)
+            fprintf(self->report, "%-18s %14llu %12llu %12g\n", ir_op((ir_opcode)op)->name,
+                    (unsigned long long)result->elements, (unsigned long long)result->different,
+                    result->largest);
+    }
+}
+
+static td_status verify_compiled(td_context *context, const cg_request *request, FILE *report,
+                                 bool *equal)
+{
+    cg_program program;
+    cg_plan plan;
+    TD_TRY(cg_program_create(context, request, &program));
+    program.bare = true;
+    td_status status = cg_program_compile(&program, &plan);
+    cg_program_release(&program);
+    if (status != TD_OK)
+        return status;
+    verification self = {.context = context,
+                         .request = request,
+                         .model = &request->models[0],
+                         .report = report,
+                         .random = 1,
+                         .equal = true};
+    status = open_library(&self, request->output);
+    if (status == TD_OK)
+        status = find_payload(&self);
+    if (status == TD_OK)
+        status = allocate_all(&self);
+    if (status == TD_OK)
+        status = run_script(&self);
+    if (status == TD_OK)
+        print_report(&self);
+    *equal = self.equal;
+    release_all(&self);
+    return status;
+}
+
+td_status cg_verify(td_context *context, const cg_request *request, FILE *report, bool *equal)
+{
+    const cg_target *host;
+    cg_cpu native;
+    TD_TRY(cg_find_target(context, NULL, NULL, &host, &native));
+    if (request->target != host)
+        return td_fail(context, TD_UNSUPPORTED,
+                       "code for %s cannot run here; only %s can be verified",
+                       request->target->runtime_folder, host->runtime_folder);
+    char folder[] = "/tmp/tandem-verify-XXXXXX";
+    if (mkdtemp(folder) == NULL)
+        return td_fail(context, TD_IO, "%s: no temporary folder", folder);
+    char output[sizeof folder + 16];
+    snprintf(output, sizeof output, "%s/model.so", folder);
+    ir_graph *const graphs[] = {request->models[0].forward, request->models[0].commit};
+    const sched_request order = {
+        .graphs = graphs, .graph_count = 2, .orderer = "file", .keep_all = true};
+    sched_plan schedule;
+    td_status status = sched_plan_make(context, &order, NULL, &schedule);
+    if (status == TD_OK) {
+        cg_request compiled = *request;
+        compiled.emit = CG_SHARED;
+        compiled.model_count = 1;
+        compiled.plan = &schedule;
+        compiled.memory_budget = 0;
+        compiled.slots = 0;
+        compiled.output = output;
+        status = verify_compiled(context, &compiled, report, equal);
+        sched_plan_release(&schedule);
+    }
+    unlink(output);
+    rmdir(folder);
+    return status;
+}

@@ -1,0 +1,99 @@
+/* A vocabulary and its merges in two files: GPT-2's encoder.json and vocab.bpe, or vocab.json and
+ * merges.txt.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "frontend/json_file.h"
+#include "frontend/tokenizer/tokenizer_steps.h"
+
+#include <string.h>
+
+static const char *const merge_files[] = {"merges.txt", "vocab.bpe"};
+
+/* Pre-tokenizers of tokenizer classes, which are not in these files; GPT-2's where it is none. */
+static const struct class_pretokenizer {
+    const char *tokenizer_class, *pretokenizer;
+} class_pretokenizers[] = {
+    {"Qwen2Tokenizer", "qwen2"},
+    {"Qwen2TokenizerFast", "qwen2"},
+    {"GPT2Tokenizer", "gpt-2"},
+    {"GPT2TokenizerFast", "gpt-2"},
+};
+
+static td_status read_tokens(fe_vocabulary *v, json_t *root, uint64_t bound)
+{
+    for (void *at = json_object_iter(root); at != NULL; at = json_object_iter_next(root, at)) {
+        const char *key = json_object_iter_key(at);
+        TD_TRY(fe_vocabulary_set_from_json(v, (fe_span){key, strlen(key)},
+                                           json_object_iter_value(at), bound));
+    }
+    return TD_OK;
+}
+
+static td_status read_merge_lines(fe_vocabulary *v, const td_file *file)
+{
+    const char *at = (const char *)file->data, *end = at == NULL ? NULL : at + file->size;
+    for (bool first = true; at != end; first = false) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        fe_span line = {at, (uint64_t)((newline == NULL ? end : newline) - at)};
+        at = newline == NULL ? end : newline + 1;
+        if (line.size > 0 && line.data[line.size - 1] == '\r')
+            line.size--;
+        bool version = first && line.size >= 8 && memcmp(line.data, "#version", 8) == 0;
+        if (line.size > 0 && !version)
+            TD_TRY(fe_vocabulary_add_merge_line(v, line));
+    }
+    return TD_OK;
+}
+
+/* Reads the first of the merge files that lies beside the vocabulary. */
+static td_status read_merges(fe_vocabulary *v, const char *path)
+{
+    td_context *context = v->context;
+    for (size_t i = 0; i < TD_COUNT_OF(merge_files); i++) {
+        char *beside = td_path_beside(context, path, merge_files[i]);
+        if (beside == NULL)
+            return td_fail_memory(context);
+        bool exists = td_path_exists(beside);
+        td_status status = TD_OK;
+        if (exists) {
+            td_file file;
+            status = td_file_map(context, beside, &file);
+            if (status == TD_OK) {
+                status = read_merge_lines(v, &file);
+                td_file_unmap(context, &file);
+            }
+            if (status != TD_OK)
+                td_fail_within(context, status, "%s beside it", merge_files[i]);
+        }
+        td_release(context, beside);
+        if (exists)
+            return status;
+    }
+    return td_fail(context, TD_INVALID,
+                   "a vocabulary alone; merges.txt or vocab.bpe must lie beside it");
+}
+
+static const char *pretokenizer_of(const char *tokenizer_class)
+{
+    for (size_t i = 0; i < TD_COUNT_OF(class_pretokenizers) && tokenizer_class != NULL; i++)
+        if (strcmp(class_pretokenizers[i].tokenizer_class, tokenizer_class) == 0)
+            return class_pretokenizers[i].pretokenizer;
+    return "gpt-2";
+}
+
+td_status fe_vocabulary_read_pair(fe_vocabulary *v, const td_file *file, json_t *root)
+{
+    static const char end_of_text[] = "<|endoftext|>";
+    v->flags |= RT_TOKENIZER_BYTE_LEVEL;
+    TD_TRY(read_tokens(v, root, file->size / 4 + 1));
+    TD_TRY(fe_vocabulary_index(v, 1u << RT_TOKEN_NORMAL));
+    TD_TRY(read_merges(v, file->path));
+    const char *tokenizer_class;
+    TD_TRY(fe_vocabulary_read_config(v, file->path, true, &tokenizer_class));
+    TD_TRY(fe_vocabulary_finish(v));
+    int32_t end = fe_vocabulary_find_any(v, end_of_text);
+    if (end >= 0)
+        v->tokens.items[end].kind = RT_TOKEN_CONTROL;
+    const char *name = pretokenizer_of(tokenizer_class);
+    return fe_pretokenizer_add(v, (fe_span){name, strlen(name)});
+}

@@ -1,0 +1,226 @@
+/* See command_line.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "runtime/command_line.h"
+
+#include "runtime/internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char rt_help[] =
+    "Usage: %1$s [OPTION...]\n"
+    "Continues a text with the language model that is compiled into this program.\n"
+    "\n"
+    "The prompt (without any of these: standard input, less one newline at its end)\n"
+    "  --prompt TEXT          the text to continue\n"
+    "  --prompt-file FILE     the same, from a file (less one newline at its end)\n"
+    "  --prompt-ids 1,2,3     token ids instead of a text\n"
+    "\n"
+    "What is written\n"
+    "  --max-tokens N         at most this many tokens (256)\n"
+    "  --temperature T        0: always the most probable token (0)\n"
+    "  --seed S               of the draws when T > 0 (0)\n"
+    "  --ignore-eos           go on after the end of the text\n"
+    "  --echo                 write the prompt first\n"
+    "  --ids                  write token ids instead of text\n"
+    "  --stats[=json]         figures on standard error, for people or as one JSON object\n"
+    "\n"
+    "How it is done; none of this changes the text at temperature 0\n"
+    "  --draft N              tokens drafted per round (5 with a drafter); 0: plain decoding\n"
+    "  --threads N            (the processors it may use, at most 16)\n"
+    "  --memory-budget SIZE   resident memory, such as 64M or 1.5G; fewer slots if need be\n"
+    "  --slots N              room for so many tokens of prompt and text\n"
+    "\n"
+    "  --check                read the whole program file and compare its hash\n"
+    "  --version, --help\n"
+    "\n"
+    "Exit status: 0 fine, 1 the input or the machine is at fault, 2 the command line is.\n"
+    "\n"
+    "Examples:\n"
+    "  %1$s --prompt 'Once upon a time' --stats\n"
+    "  %1$s --temperature 0.8 --seed 7 --max-tokens 100 < prompt.txt\n"
+    "  %1$s --prompt 'Once' --draft 0 --memory-budget 48M --stats=json 2> figures.json\n";
+
+/* What an option's value is. */
+typedef enum value_kind {
+    VALUE_FLAG,
+    VALUE_TEXT,
+    VALUE_COUNT, /* uint32_t */
+    VALUE_SEED,  /* uint64_t */
+    VALUE_SIZE,  /* uint64_t, bytes */
+    VALUE_REAL,
+    VALUE_ACTION,
+    VALUE_REPORT
+} value_kind;
+
+typedef struct option_row {
+    const char *name;
+    value_kind kind;
+    size_t offset;  /* in rt_command */
+    uint32_t least; /* of a count, or the action */
+    const char *accepted;
+} option_row;
+
+#define FIELD(field) offsetof(rt_command, field)
+static const option_row rows[] = {
+    {"prompt", VALUE_TEXT, FIELD(prompt), 0, "a text"},
+    {"prompt-file", VALUE_TEXT, FIELD(prompt_file), 0, "a file name"},
+    {"prompt-ids", VALUE_TEXT, FIELD(prompt_ids), 0, "ids separated by commas"},
+    {"max-tokens", VALUE_COUNT, FIELD(generate.max_tokens), 0, "a number from 0 to 4294967295"},
+    {"temperature", VALUE_REAL, FIELD(generate.temperature), 0, "a number, 0 or more"},
+    {"seed", VALUE_SEED, FIELD(generate.seed), 0, "a number from 0 to 2^64 - 1"},
+    {"draft", VALUE_COUNT, FIELD(generate.draft), 0, "a number, 0 or more"},
+    {"threads", VALUE_COUNT, FIELD(open.threads), 1, "a number, 1 or more"},
+    {"slots", VALUE_COUNT, FIELD(open.slots), 1, "a number, 1 or more"},
+    {"memory-budget", VALUE_SIZE, FIELD(open.memory_budget), 0, "a size such as 64M or 1.5G"},
+    {"ignore-eos", VALUE_FLAG, FIELD(generate.ignore_end), 0, NULL},
+    {"echo", VALUE_FLAG, FIELD(echo), 0, NULL},
+    {"ids", VALUE_FLAG, FIELD(ids), 0, NULL},
+    {"stats", VALUE_REPORT, FIELD(report), 0, "json, or nothing"},
+    {"check", VALUE_ACTION, FIELD(action), RT_CHECK, NULL},
+    {"version", VALUE_ACTION, FIELD(action), RT_VERSION, NULL},
+    {"help", VALUE_ACTION, FIELD(action), RT_HELP, NULL},
+};
+#define ROW_COUNT (sizeof rows / sizeof *rows)
+
+static bool parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *value)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || number < least || number > most)
+        return false;
+    *value = number;
+    return true;
+}
+
+static bool parse_real(const char *text, double *value)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text) && *text != '.')
+        return false;
+    errno = 0;
+    double number = strtod(text, &end);
+    if (errno != 0 || end == text || *end != '\0' || !(number >= 0 && number < 1e30))
+        return false;
+    *value = number;
+    return true;
+}
+
+bool rt_parse_size(const char *text, uint64_t *bytes)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    double number = strtod(text, &end);
+    static const char units[] = "KMGT";
+    double base = 1024;
+    int power = 0;
+    if (*end != '\0' && strcmp(end, "B") != 0) {
+        const char *unit = strchr(units, toupper((unsigned char)*end));
+        if (unit == NULL)
+            return false;
+        power = (int)(unit - units) + 1;
+        if (strcmp(end + 1, "B") == 0)
+            base = 1000;
+        else if (end[1] != '\0' && strcmp(end + 1, "iB") != 0)
+            return false;
+    }
+    for (int i = 0; i < power; i++)
+        number *= base;
+    if (!(number >= 1 && number < 0x1p63))
+        return false;
+    *bytes = (uint64_t)number;
+    return true;
+}
+
+/* Stores one option; false when its value cannot be understood. */
+static bool store(const option_row *row, const char *text, rt_command *command)
+{
+    void *field = (char *)command + row->offset;
+    uint64_t number = 0;
+    switch (row->kind) {
+    case VALUE_FLAG:
+        *(bool *)field = true;
+        return true;
+    case VALUE_TEXT:
+        *(const char **)field = text;
+        return true;
+    case VALUE_COUNT:
+        if (!parse_number(text, row->least, UINT32_MAX, &number))
+            return false;
+        *(uint32_t *)field = (uint32_t)number;
+        return true;
+    case VALUE_SEED:
+        return parse_number(text, 0, UINT64_MAX, (uint64_t *)field);
+    case VALUE_SIZE:
+        return rt_parse_size(text, (uint64_t *)field);
+    case VALUE_REAL:
+        return parse_real(text, (double *)field);
+    case VALUE_ACTION:
+        command->action = (rt_action)row->least;
+        return true;
+    case VALUE_REPORT:
+        command->report = text == NULL ? RT_REPORT_TEXT : RT_REPORT_JSON;
+        return text == NULL || strcmp(text, "json") == 0;
+    }
+    return false;
+}
+
+static int argument_rule(value_kind kind)
+{
+    if (kind == VALUE_FLAG || kind == VALUE_ACTION)
+        return no_argument;
+    return kind == VALUE_REPORT ? optional_argument : required_argument;
+}
+
+static bool refuse(tandem_error *error, const char *sentence, const char *what)
+{
+    rt_fail(error, TANDEM_INVALID, sentence, what);
+    return false;
+}
+
+bool rt_read_command_line(int count, char **arguments, rt_command *command, tandem_error *error)
+{
+    struct option table[ROW_COUNT + 1] = {0};
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        table[i] = (struct option){rows[i].name, argument_rule(rows[i].kind), NULL, (int)i};
+    *command = (rt_command){
+        .generate = {.max_tokens = 256, .draft = TANDEM_DRAFT_DEFAULT},
+    };
+    optind = 0; /* start afresh: may be called more than once */
+    opterr = 0;
+    for (;;) {
+        int current = optind == 0 ? 1 : optind;
+        int index = getopt_long(count, arguments, ":", table, NULL);
+        if (index == -1)
+            break;
+        if (index == ':')
+            return refuse(error, "%s needs a value; --help lists the options",
+                          arguments[optind - 1]);
+        if (index == '?')
+            return refuse(error, "there is no option %s; --help lists them",
+                          arguments[current < count ? current : count - 1]);
+        const option_row *row = &rows[index];
+        if (!store(row, optarg, command)) {
+            rt_fail(error, TANDEM_INVALID, "--%s \"%s\" cannot be understood: %s is accepted",
+                    row->name, optarg, row->accepted);
+            return false;
+        }
+    }
+    if (optind < count)
+        return refuse(error, "\"%s\" is no option; a prompt is given by --prompt TEXT",
+                      arguments[optind]);
+    if ((command->prompt != NULL) + (command->prompt_file != NULL) + (command->prompt_ids != NULL) >
+        1)
+        return refuse(error, "%s can be given only one at a time",
+                      "--prompt, --prompt-file and --prompt-ids");
+    return true;
+}

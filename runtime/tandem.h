@@ -1,0 +1,163 @@
+/* The C interface of compiled models: what an application includes beside the generated header.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ *     const tandem_artefact *artefact = tandem_story_query(TANDEM_ABI_VERSION);
+ *     const tandem_api *tandem = artefact->api;
+ *     tandem_model *model;
+ *     tandem_session *session;
+ *     tandem_error error;
+ *     if (tandem->open(artefact, NULL, &error, &model) != TANDEM_OK)
+ *         fprintf(stderr, "%s\n", error.text);
+ *     tandem->session_create(model, &session);
+ *     tandem->feed_text(session, "Once upon a time", 16);
+ *     tandem->generate(session, NULL, write_piece, stdout);
+ *     tandem->close(model);
+ *
+ * A model runs one pass at a time: its functions and those of its sessions may be called from any
+ * thread, but not from two at once. All memory is taken by open(); after it nothing is allocated.
+ */
+#ifndef TANDEM_RUNTIME_TANDEM_H
+#define TANDEM_RUNTIME_TANDEM_H
+
+#include "abi.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tandem_model tandem_model;     /* weights, threads and arena of one artefact */
+typedef struct tandem_session tandem_session; /* the caches and the text of one conversation */
+
+typedef enum tandem_status {
+    TANDEM_OK = 0,
+    TANDEM_INVALID, /* an argument is at fault */
+    TANDEM_FULL,    /* tokens or sessions do not fit */
+    TANDEM_REFUSED, /* the artefact does not fit this machine, this runtime or the budget */
+    TANDEM_FAILED   /* the operating system refused */
+} tandem_status;
+
+/* One sentence, NUL-terminated. */
+typedef struct tandem_error {
+    char text[512];
+} tandem_error;
+
+/* Choices made when a model is opened. All zero: the defaults. */
+typedef struct tandem_options {
+    uint32_t threads;       /* 0: the processors it may use, at most 16 */
+    uint32_t slots;         /* tokens per session; 0: as many as the budget and the plan allow */
+    uint32_t sessions;      /* how many can exist at once; 0: one */
+    uint64_t memory_budget; /* bytes of resident memory; 0: the budget of the compilation */
+    uint64_t text_bytes;    /* the longest text that will be tokenized; 0: 2048 */
+    const char *payload;    /* file that ends with the weights; NULL: the artefact's own file */
+} tandem_options;
+
+#define TANDEM_DRAFT_DEFAULT 5u
+
+/* Choices of one generation. */
+typedef struct tandem_generate_options {
+    uint32_t max_tokens; /* at most this many new tokens */
+    uint32_t draft;      /* tokens drafted per round; 0: plain decoding; bounded by the artefact */
+    double temperature;  /* 0: the most probable token each time (ties: the lowest id) */
+    uint64_t seed;       /* of the draws, when temperature > 0 */
+    bool ignore_end;     /* go on after the end-of-text token */
+    bool show_special;   /* write control tokens by their names */
+} tandem_generate_options;
+
+/* What one round added. Text holds whole UTF-8 characters; an incomplete one comes with a later
+ * piece. Valid during the call only. */
+typedef struct tandem_piece {
+    const char *text; /* not NUL-terminated */
+    size_t bytes;
+    const int32_t *ids;
+    size_t count; /* 0 in a last piece that only completes the text */
+} tandem_piece;
+
+/* Returns false to stop after this piece. */
+typedef bool (*tandem_callback)(void *user, const tandem_piece *piece);
+
+typedef enum tandem_stop {
+    TANDEM_STOP_NONE = 0, /* nothing was generated yet */
+    TANDEM_STOP_LENGTH,   /* max_tokens */
+    TANDEM_STOP_END,      /* the end-of-text token */
+    TANDEM_STOP_SLOTS,    /* all slots are taken */
+    TANDEM_STOP_CONTEXT,  /* the positions that the model was made for are used up */
+    TANDEM_STOP_CANCELLED /* the callback asked for it */
+} tandem_stop;
+
+/* Figures of a session's last generation, and of its model. */
+typedef struct tandem_stats {
+    uint64_t prompt_tokens;     /* tokens fed before it and not yet passed through the target */
+    uint64_t tokens;            /* generated, the end-of-text token included */
+    double prefill_seconds;     /* passing the prompt through both models */
+    double seconds;             /* generating, without prefill */
+    double tokens_per_second;   /* tokens / seconds */
+    uint64_t rounds;            /* target passes while generating */
+    uint64_t drafted, accepted; /* draft tokens */
+    double block_efficiency;    /* tokens / rounds */
+    double acceptance;          /* accepted / drafted; 0 when nothing was drafted */
+    double mbsu;                /* block_efficiency / (1 + c * drafted / rounds), c = the weights
+                                   read by a drafter pass / by a target pass */
+    tandem_stop stop;
+    uint32_t slots, threads;
+    uint64_t planned_bytes; /* resident memory by the plan for these slots and threads */
+    uint64_t peak_bytes;    /* of the whole process until now (VmHWM); 0 when not known */
+    uint64_t budget_bytes;  /* 0: none */
+} tandem_stats;
+
+/* The functions of a compiled model. Those that return a status leave a sentence in error() (open
+ * and check in *error, which may be NULL) and their out-parameters alone when they fail. */
+typedef struct tandem_api {
+    uint32_t abi_version;
+    uint32_t size; /* sizeof(tandem_api) */
+
+    /* Checks the artefact against this machine, maps its weights, takes and populates all memory
+     * and starts the threads. `options` may be NULL. */
+    tandem_status (*open)(const tandem_artefact *artefact, const tandem_options *options,
+                          tandem_error *error, tandem_model **model);
+    /* Ends the threads and frees the model with all its sessions. NULL is allowed. */
+    void (*close)(tandem_model *model);
+    /* The sentence of the last failure; "" when there was none. */
+    const char *(*error)(const tandem_model *model);
+    /* Reads the whole payload and compares its hash; `options` (or NULL) names the file. */
+    tandem_status (*check)(const tandem_artefact *artefact, const tandem_options *options,
+                           tandem_error *error);
+
+    /* TANDEM_FULL when options.sessions exist already. A new session is empty. */
+    tandem_status (*session_create)(tandem_model *model, tandem_session **session);
+    void (*session_destroy)(tandem_session *session);
+    /* Appends tokens to the session's text; they are passed through the models by generate().
+     * TANDEM_FULL when slots or context cannot hold them; then nothing is appended. */
+    tandem_status (*feed)(tandem_session *session, const int32_t *ids, size_t count);
+    /* The same for text. In an empty session the tokens that texts start with (BOS) come first. */
+    tandem_status (*feed_text)(tandem_session *session, const char *text, size_t bytes);
+    /* Generates from what was fed. `options` NULL: 256 tokens, greedy, default draft length.
+     * `callback` (or NULL) is called once per round. Running out of slots or context is not a
+     * failure; stats() tells it. */
+    tandem_status (*generate)(tandem_session *session, const tandem_generate_options *options,
+                              tandem_callback callback, void *user);
+    void (*stats)(const tandem_session *session, tandem_stats *stats);
+    /* All tokens of the session, prompt and generated. */
+    size_t (*tokens)(const tandem_session *session, const int32_t **ids);
+
+    /* Ids of a text, without BOS; control tokens written in it count as such. Writes the first
+     * `capacity` and says in *count how many there are in all. */
+    tandem_status (*tokenize)(tandem_model *model, const char *text, size_t bytes, int32_t *ids,
+                              size_t capacity, size_t *count);
+    /* Text of some ids, likewise; not NUL-terminated. */
+    tandem_status (*detokenize)(tandem_model *model, const int32_t *ids, size_t count, char *text,
+                                size_t capacity, size_t *bytes);
+} tandem_api;
+
+/* The table itself; artefacts point at it. */
+extern const tandem_api tandem_runtime_api __attribute__((visibility("hidden")));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,134 @@
+/* Compiled models against the reference evaluator, bit for bit, over weight types and awkward
+ * sizes.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/codegen/synthetic_llama.h"
+#include "tests/test.h"
+
+/* Sizes that fit nothing: no multiple of 16 anywhere. */
+#define AWKWARD                                                                                    \
+    .layers = 2, .features = 44, .heads = 3, .kv_heads = 1, .head_size = 20, .hidden = 71,         \
+    .vocabulary = 97, .max_tokens = 64, .cache_type = IR_F32, .scale_type = IR_F32
+
+static const char *verify(const synthetic_options *options, const char *cpu)
+{
+    static char text[8192];
+    td_context context;
+    cg_model model;
+    bool equal = false;
+    td_context_init(&context);
+    if (synthetic_llama(&context, options, &model) != TD_OK) {
+        snprintf(text, sizeof text, "not built: %s", context.message);
+        return text;
+    }
+    memset(text, 0, sizeof text);
+    FILE *report = fmemopen(text, sizeof text - 1, "w");
+    cg_request request = {.name = "test", .models = &model, .model_count = 1};
+    td_status status = cg_find_target(&context, NULL, cpu, &request.target, &request.cpu);
+    if (status == TD_OK)
+        status = cg_verify(&context, &request, report, &equal);
+    fclose(report);
+    ir_module_release(model.module);
+    if (status != TD_OK)
+        snprintf(text, sizeof text, "refused: %s", context.message);
+    return status == TD_OK && equal ? "equal" : text;
+}
+
+TEST(float_weights)
+{
+    static const ir_type types[] = {IR_F32, IR_F16, IR_BF16};
+    for (size_t i = 0; i < TD_COUNT_OF(types); i++) {
+        const synthetic_options options = {AWKWARD, .type = types[i]};
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
+TEST(integers_per_row)
+{
+    static const ir_type types[] = {IR_I8, IR_U8, IR_I4, IR_U4};
+    for (size_t i = 0; i < TD_COUNT_OF(types); i++) {
+        const synthetic_options options = {AWKWARD, .type = types[i], .has_zero = i % 2 == 1};
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
+TEST(integers_in_groups)
+{
+    static const ir_type types[] = {IR_I8, IR_U8, IR_I4, IR_U4};
+    for (size_t i = 0; i < TD_COUNT_OF(types); i++) {
+        const synthetic_options options = {.layers = 1,
+                                           .features = 96,
+                                           .heads = 4,
+                                           .kv_heads = 2,
+                                           .head_size = 8,
+                                           .hidden = 160,
+                                           .vocabulary = 50,
+                                           .max_tokens = 80,
+                                           .type = types[i],
+                                           .cache_type = IR_F16,
+                                           .scale_type = IR_F16,
+                                           .group = 32,
+                                           .has_zero = i % 2 == 1 || i == 2,
+                                           .tied = i % 2 == 0};
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
+TEST(variants)
+{
+    const synthetic_options options = {AWKWARD,      .type = IR_BF16,    .interleaved = true,
+                                       .bias = true, .head_norms = true, .tied = true};
+    CHECK_STRING(verify(&options, NULL), "equal");
+}
+
+TEST(window_and_softcap)
+{
+    const synthetic_options options = {AWKWARD, .type = IR_F32, .window = 17, .softcap = 3};
+    CHECK_STRING(verify(&options, NULL), "equal");
+}
+
+TEST(head_sizes)
+{
+    static const int64_t sizes[] = {2, 16, 64, 80, 128};
+    for (size_t i = 0; i < TD_COUNT_OF(sizes); i++) {
+        const synthetic_options options = {.layers = 1,
+                                           .features = 32,
+                                           .heads = 2,
+                                           .kv_heads = 1,
+                                           .head_size = sizes[i],
+                                           .hidden = 1,
+                                           .vocabulary = 5,
+                                           .max_tokens = 40,
+                                           .type = IR_F32,
+                                           .cache_type = IR_F16};
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
+/* Every level of this machine computes the same; without FMA within a tolerance. */
+TEST(every_cpu)
+{
+    const synthetic_options options = {.layers = 1,
+                                       .features = 66,
+                                       .heads = 3,
+                                       .kv_heads = 3,
+                                       .head_size = 22,
+                                       .hidden = 110,
+                                       .vocabulary = 50,
+                                       .max_tokens = 40,
+                                       .type = IR_U4,
+                                       .cache_type = IR_F16,
+                                       .scale_type = IR_F32,
+                                       .group = 22,
+                                       .has_zero = true};
+    td_context context;
+    const cg_target *target;
+    cg_cpu native;
+    td_context_init(&context);
+    CHECK(cg_find_target(&context, NULL, NULL, &target, &native) == TD_OK);
+    for (const cg_cpu *cpu = target->cpus; cpu->name != NULL; cpu++)
+        if (cpu->vector_bits <= native.vector_bits)
+            CHECK_STRING(verify(&options, cpu->name), "equal");
+}
+
+TEST_MAIN()
