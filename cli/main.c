@@ -43,6 +43,7 @@ int cli_exit_status(const td_context *context, td_status status)
 
 int main(int argc, char **argv)
 {
+    argp_err_exit_status = 2;
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(argc < 2 ? stderr : stdout);

@@ -239,7 +239,8 @@ static td_status run_with_model(td_context *context, const run_options *options,
                                options->ignore_eos, print_id, &p);
     if (p.tokenizer != NULL)
         fwrite(p.text, 1, rt_decoder_finish(&p.decoder, p.text), stdout);
-    putchar('\n');
+    if (isatty(STDOUT_FILENO))
+        putchar('\n');
     td_release(context, p.text);
     return status;
 }

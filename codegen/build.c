@@ -71,10 +71,8 @@ LLVMValueRef cg_constant_real(LLVMTypeRef type, double value)
     return constant_splat(type, cg_constant_real(LLVMGetElementType(type), value));
 }
 
-LLVMValueRef cg_constant_ramp(const cg_build *build, LLVMTypeRef element, unsigned count,
-                              int64_t first)
+LLVMValueRef cg_constant_ramp(LLVMTypeRef element, unsigned count, int64_t first)
 {
-    (void)build;
     LLVMValueRef lanes[WIDEST];
     for (unsigned i = 0; i < count; i++)
         lanes[i] = LLVMConstInt(element, (unsigned long long)(first + i), true);
@@ -146,17 +144,22 @@ void cg_store(cg_build *build, LLVMValueRef value, LLVMValueRef pointer, unsigne
     LLVMSetAlignment(LLVMBuildStore(build->builder, value, pointer), alignment);
 }
 
-LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count)
+LLVMValueRef cg_widen(cg_build *build, LLVMValueRef part)
 {
-    LLVMValueRef part = cg_load(build, LLVMVectorType(build->f32, count), pointer, 4);
+    const unsigned count = LLVMGetVectorSize(LLVMTypeOf(part));
+    LLVMValueRef lanes[CG_LANES];
     if (count == CG_LANES)
         return part;
-    /* Lanes count, count + 1, ... of (part, zeros): any lane of the zeros will do. */
-    LLVMValueRef lanes[CG_LANES];
+    /* Lane `count` of (part, zeros) is a zero. */
     for (unsigned i = 0; i < CG_LANES; i++)
         lanes[i] = cg_i32(build, i < count ? i : count);
     return LLVMBuildShuffleVector(build->builder, part, LLVMConstNull(LLVMTypeOf(part)),
                                   LLVMConstVector(lanes, CG_LANES), "");
+}
+
+LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count)
+{
+    return cg_widen(build, cg_load(build, LLVMVectorType(build->f32, count), pointer, 4));
 }
 
 void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, unsigned count)

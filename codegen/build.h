@@ -31,8 +31,7 @@ LLVMValueRef cg_i64(const cg_build *build, int64_t value);
 LLVMValueRef cg_constant_int(LLVMTypeRef type, int64_t value);
 LLVMValueRef cg_constant_real(LLVMTypeRef type, double value);
 /* Lanes first, first + 1, ... */
-LLVMValueRef cg_constant_ramp(const cg_build *build, LLVMTypeRef element, unsigned count,
-                              int64_t first);
+LLVMValueRef cg_constant_ramp(LLVMTypeRef element, unsigned count, int64_t first);
 LLVMTypeRef cg_vector(LLVMTypeRef element, unsigned count);
 /* `shape` with another element type: a scalar for a scalar, a vector for a vector. */
 LLVMTypeRef cg_type_like(LLVMTypeRef shape, LLVMTypeRef element);
@@ -51,6 +50,8 @@ LLVMValueRef cg_offset_by(cg_build *build, LLVMValueRef pointer, uint64_t bytes)
 LLVMValueRef cg_element(cg_build *build, LLVMValueRef pointer, LLVMValueRef index, uint64_t bytes);
 LLVMValueRef cg_load(cg_build *build, LLVMTypeRef type, LLVMValueRef pointer, unsigned alignment);
 void cg_store(cg_build *build, LLVMValueRef value, LLVMValueRef pointer, unsigned alignment);
+/* A vector of 1 .. 16 lanes followed by zeros, 16 lanes in all. */
+LLVMValueRef cg_widen(cg_build *build, LLVMValueRef part);
 /* Loads `count` (1 .. 16) f32 into a vector of 16; the other lanes are zero. */
 LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count);
 /* Stores the first `count` lanes of a vector. */

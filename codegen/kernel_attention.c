@@ -8,7 +8,8 @@
 #include <math.h>
 
 #define BLOCK      64
-#define MAX_CHUNKS 32 /* head sizes up to 512 */
+#define MAX_CHUNKS 32   /* head sizes up to 512 */
+#define MAX_TOKENS 8192 /* of a pass: their slots are listed on the stack */
 
 enum {
     OPERAND_Q,
@@ -47,19 +48,6 @@ static unsigned chunk_lanes(const attention *self, unsigned chunk)
 {
     const uint64_t left = self->size - (uint64_t)chunk * CG_LANES;
     return left < CG_LANES ? (unsigned)left : CG_LANES;
-}
-
-/* Widens a vector of fewer than 16 lanes with zeros. */
-static LLVMValueRef widen(cg_build *build, LLVMValueRef part)
-{
-    const unsigned count = LLVMGetVectorSize(LLVMTypeOf(part));
-    LLVMValueRef lanes[CG_LANES];
-    if (count == CG_LANES)
-        return part;
-    for (unsigned i = 0; i < CG_LANES; i++)
-        lanes[i] = cg_i32(build, i < count ? i : count);
-    return LLVMBuildShuffleVector(build->builder, part, LLVMConstNull(LLVMTypeOf(part)),
-                                  LLVMConstVector(lanes, CG_LANES), "");
 }
 
 /* The first `count` lanes of `a`, the others of `b`. */
@@ -182,7 +170,8 @@ static LLVMValueRef emit_products(const attention *self, LLVMValueRef key)
         LLVMValueRef k = cg_load_stored(
             build, self->type,
             cg_offset_by(build, key, c * CG_LANES * (ir_type_bits(self->type) / 8)), count);
-        lanes = join(build, cg_fma(build, widen(build, q), widen(build, k), lanes), lanes, count);
+        lanes =
+            join(build, cg_fma(build, cg_widen(build, q), cg_widen(build, k), lanes), lanes, count);
     }
     return lanes;
 }
@@ -221,10 +210,9 @@ static LLVMValueRef emit_taking_part(const attention *self, LLVMValueRef place)
 {
     cg_build *build = self->build;
     LLVMBuilderRef builder = build->builder;
-    LLVMTypeRef integers = cg_vector(build->i64, CG_LANES);
     LLVMValueRef index = LLVMBuildAdd(builder, self->base, place, "");
     LLVMValueRef all = LLVMBuildAdd(builder, cg_splat(build, index, CG_LANES),
-                                    cg_constant_ramp(build, build->i64, CG_LANES, 0), "");
+                                    cg_constant_ramp(build->i64, CG_LANES, 0), "");
     LLVMValueRef taking =
         LLVMBuildICmp(builder, LLVMIntSLT, all, cg_splat(build, self->length, CG_LANES), "");
     if (self->window > 0)
@@ -232,7 +220,6 @@ static LLVMValueRef emit_taking_part(const attention *self, LLVMValueRef place)
             builder, taking,
             LLVMBuildICmp(builder, LLVMIntSGE, all, cg_splat(build, self->lower, CG_LANES), ""),
             "");
-    (void)integers;
     return taking;
 }
 
@@ -314,7 +301,7 @@ static void emit_block_values(const attention *self, unsigned first, unsigned co
         LLVMValueRef value = cg_load_stored(build, self->type, cg_offset_by(build, row, offset),
                                             chunk_lanes(self, first + c));
         LLVMValueRef before = cg_load(build, floats, sums[c], 64);
-        cg_store(build, cg_fma(build, weights, widen(build, value), before), sums[c], 64);
+        cg_store(build, cg_fma(build, weights, cg_widen(build, value), before), sums[c], 64);
     }
     cg_loop_end(build, &loop);
 }
@@ -462,9 +449,13 @@ static td_status check_attention(const cg_entry *entry, const ir_node *node, con
                          (unsigned long long)self->heads, (unsigned long long)self->kv_heads,
                          (unsigned long long)self->size, (unsigned long long)q,
                          (unsigned long long)k, (unsigned long long)v);
-    if (self->max_tokens == 0 || self->words * 64 < self->max_tokens)
-        return cg_refuse(node, "%llu words of ancestors do not hold %llu tokens",
-                         (unsigned long long)self->words, (unsigned long long)self->max_tokens);
+    if (self->max_tokens == 0 || self->max_tokens > MAX_TOKENS ||
+        self->words * 64 < self->max_tokens)
+        return cg_refuse(node,
+                         "passes of %llu tokens with %llu words of ancestors; 1 to %u tokens and "
+                         "a bit for each are accepted",
+                         (unsigned long long)self->max_tokens, (unsigned long long)self->words,
+                         MAX_TOKENS);
     return TD_OK;
 }
 

@@ -92,13 +92,15 @@ td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *pla
     uint64_t slots = most;
     if (request->memory_budget != 0) {
         slots = slots_within(&sizes, request->memory_budget, fewest, most);
-        if (slots == 0 || (request->slots != 0 && slots < most))
-            return td_fail(
-                context, TD_INVALID,
-                "a memory budget of %llu bytes is too small: %llu slots need %llu bytes",
-                (unsigned long long)request->memory_budget,
-                (unsigned long long)(request->slots != 0 ? most : fewest),
-                (unsigned long long)(request->slots != 0 ? resident(&sizes, most) : smallest));
+        if (slots == 0 || (request->slots != 0 && slots < most)) {
+            const uint64_t needed = request->slots != 0 ? most : fewest;
+            return td_fail(context, TD_INVALID,
+                           "a memory budget of %llu bytes is too small: the smallest that works is "
+                           "%llu bytes (%llu slots)",
+                           (unsigned long long)request->memory_budget,
+                           (unsigned long long)resident(&sizes, needed),
+                           (unsigned long long)needed);
+        }
     }
     const uint64_t all = resident(&sizes, slots);
     const uint64_t caches = sizes.state_fixed + slots * sizes.slot_bytes;

@@ -120,14 +120,14 @@ td_status cg_find_target(td_context *context, const char *triple, const char *cp
     if (found == NULL) {
         for (const cg_target *row = cg_targets; row->name != NULL; row++)
             append_name(known, sizeof known, row->runtime_folder);
-        return td_fail(context, TD_USAGE, "unknown triple \"%s\"; known are %s",
+        return td_fail(context, TD_INVALID, "unknown triple \"%s\"; known are %s",
                        triple == NULL ? "of this machine" : triple, known);
     }
     const cg_cpu *chosen = NULL;
     if (cpu == NULL ? is_host(found) : strcmp(cpu, "native") == 0) {
         if (!is_host(found))
             return td_fail(
-                context, TD_USAGE,
+                context, TD_INVALID,
                 "CPU \"native\" is this machine's, which is not %s; name one of its CPUs",
                 found->runtime_folder);
         chosen = find_native(found);
@@ -145,7 +145,7 @@ td_status cg_find_target(td_context *context, const char *triple, const char *cp
     if (chosen == NULL) {
         for (const cg_cpu *row = found->cpus; row->name != NULL; row++)
             append_name(known, sizeof known, row->name);
-        return td_fail(context, TD_USAGE, "unknown CPU \"%s\" for %s; known are %s%s", cpu,
+        return td_fail(context, TD_INVALID, "unknown CPU \"%s\" for %s; known are %s%s", cpu,
                        found->runtime_folder, known, is_host(found) ? ", native" : "");
     }
     *target = found;

@@ -476,9 +476,12 @@ static void count_readers(ir_evaluator *evaluator, const run_request *request)
         slot_of(evaluator, request->target)->readers++;
     }
     for (const ir_node *node = graph->last; node != NULL; node = node->previous) {
-        if (request->target != NULL &&
-            (!node_is_needed(evaluator, node) || only_shape(evaluator, node)))
+        if (request->target != NULL && !node_is_needed(evaluator, node))
             continue;
+        if (request->target != NULL && only_shape(evaluator, node)) {
+            slot_of(evaluator, node->outputs[0])->uncounted = true;
+            continue;
+        }
         for (uint32_t i = 0; i < node->input_count; i++) {
             slot_of(evaluator, node->inputs[i])->needed = true;
             slot_of(evaluator, node->inputs[i])->readers++;
@@ -522,9 +525,10 @@ static td_status take_operand(ir_evaluator *evaluator, const ir_node *node, uint
 /* One reader less of each input; what nobody reads any more goes. */
 static void release_operands(ir_evaluator *evaluator, const ir_node *node)
 {
-    for (uint32_t i = 0; i < node->input_count; i++) {
+    bool uncounted = node->output_count > 0 && slot_of(evaluator, node->outputs[0])->uncounted;
+    for (uint32_t i = 0; i < node->input_count && !uncounted; i++) {
         ir_slot *slot = slot_of(evaluator, node->inputs[i]);
-        if (slot->readers > 0 && --slot->readers == 0)
+        if (--slot->readers == 0)
             release_slot(evaluator, slot);
     }
     for (uint32_t i = 0; i < node->output_count; i++) {

@@ -24,24 +24,30 @@ typedef struct ir_evaluator ir_evaluator;
 td_status ir_evaluator_create(const ir_module *module, uint32_t slots, ir_evaluator **evaluator);
 void ir_evaluator_release(ir_evaluator *evaluator);
 
-/* Runs a graph. symbols: one value per module symbol (unified ones are ignored); inputs: one tensor
- * per graph input, in order; the data is not copied and must stay until the run ends. Fails with a
- * sentence naming the node when shapes or indices do not fit. Every value of the run can be read
- * until the next run when keep_all, else graph outputs only. */
+/* Runs a graph. symbols: one value per module symbol (unified ones are ignored); a negative one is
+ * unknown and takes the size that is met first; NULL: all are unknown. inputs: one tensor per graph
+ * input, in order (elements are computed from dim); the data is not copied and must stay as long as
+ * the input's value is read. Fails with a sentence naming the node when shapes or indices do not
+ * fit; plain states then keep their values. Every value of the run can be read until the next run
+ * when keep_all, else graph outputs only; a constant that an op streams is no tensor. */
 td_status ir_evaluator_run(ir_evaluator *evaluator, ir_graph *graph, const int64_t *symbols,
                            const ir_tensor *inputs, bool keep_all);
 
-/* The tensor of a value in the last run; NULL when it was not kept. */
+/* The tensor of a value in the last run; NULL when it was not kept. Valid until the graph changes.
+ */
 const ir_tensor *ir_evaluator_value(const ir_evaluator *evaluator, const ir_value *value);
 
-/* Committed slots of a cache (all heads alike), and its K or V: [kv_heads][slots][head_size]. */
+/* Committed slots of a cache (all heads alike), and its K or V: [kv_heads][slots][head_size] (NULL
+ * before the first run that uses it). */
 uint32_t ir_evaluator_committed(const ir_evaluator *evaluator, const ir_state *state);
-const float *ir_evaluator_cache(const ir_evaluator *evaluator, const ir_state *state,
-                                bool values);
+const float *ir_evaluator_cache(const ir_evaluator *evaluator, const ir_state *state, bool values);
 void ir_evaluator_reset(ir_evaluator *evaluator); /* empties all states */
 
-/* Evaluates only the cone of `value`: inputs not in the cone may have NULL data. Used by passes to
- * learn what a subgraph computes. */
+/* Evaluates only the cone of `value`: inputs that it does not read may have NULL data. A shape_of
+ * whose operand's declared shape is told by the symbols needs no operand, and a state that was
+ * never written reads as zeros of its declared shape unless its initial value fits. Used by passes
+ * to learn what a subgraph computes; costs a walk over the graph beside the cone. *result is valid
+ * until the next run. */
 td_status ir_evaluate_cone(ir_evaluator *evaluator, ir_graph *graph, const ir_value *value,
                            const int64_t *symbols, const ir_tensor *inputs,
                            const ir_tensor **result);

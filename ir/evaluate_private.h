@@ -42,6 +42,7 @@ typedef struct ir_slot {
     ir_tensor tensor;
     uint32_t readers; /* that have not run yet, graph outputs included */
     bool owned;       /* data is released with the slot */
+    bool uncounted;   /* made by a shape_of that is no reader of its operand (in cones) */
     bool needed;      /* by the target of a cone */
 } ir_slot;
 

@@ -76,7 +76,7 @@ typedef struct tandem_output_info {
 
 typedef struct tandem_model_info {
     const char *name;        /* "target" or "drafter" */
-    uint32_t vocabulary;     /* rows of logits have this many columns */
+    uint32_t vocabulary;     /* ids it knows; logits.columns of them have a row */
     uint32_t context_length; /* positions the model was made for */
     uint32_t max_tokens;     /* per pass */
     uint32_t max_rows;       /* logits rows per pass */
@@ -90,7 +90,7 @@ typedef struct tandem_model_info {
     const tandem_cache_info *caches;        /* [layers] */
     tandem_output_info logits;
     tandem_entry forward, commit;
-    /* id of row j of the logits, or NULL when row j is id j (a trimmed head) */
+    /* id of row j of the logits, ascending, or NULL when row j is id j (no trimmed head) */
     const int32_t *head_ids;
 } tandem_model_info;
 

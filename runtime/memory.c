@@ -40,10 +40,13 @@ static uint32_t default_threads(void)
     return processors < TANDEM_PLAN_THREADS ? processors : TANDEM_PLAN_THREADS;
 }
 
-/* Room for tokenizing beyond what the arena lends. */
+/* Room for tokenizing beyond what the arena lends. A text with more bytes per slot than any prose
+ * has would not fit the slots, and most tokenizers need room for its longest word only. */
 static uint64_t text_room(const tandem_artefact *artefact, const tandem_options *options)
 {
     uint64_t text = options->text_bytes == 0 ? DEFAULT_TEXT_BYTES : options->text_bytes;
+    uint64_t most = DEFAULT_TEXT_BYTES + artefact->plan.slots * UINT64_C(32);
+    text = text < most ? text : most;
     uint64_t scratch = rt_tokenizer_scratch_bytes((size_t)text);
     return artefact->tokenizer == NULL || scratch <= artefact->arena_bytes ? 0 : scratch;
 }

@@ -76,24 +76,34 @@ static tandem_status map_range(int file, const char *path, const tandem_payload_
     return TANDEM_OK;
 }
 
-/* Maps the payload of one file; *found as in read_trailer. */
-static tandem_status map_file(const tandem_artefact *artefact, const char *path, bool populate,
-                              tandem_error *error, rt_payload *payload, bool *found)
+/* Maps the payload of one file, called `name` in messages; *found as in read_trailer. */
+static tandem_status map_file(const tandem_artefact *artefact, const char *path, const char *name,
+                              bool populate, tandem_error *error, rt_payload *payload, bool *found)
 {
     *found = false;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
-        return rt_fail(error, TANDEM_FAILED, "%s: cannot open it to map the weights: %s", path,
+        return rt_fail(error, TANDEM_FAILED, "%s: cannot open it to map the weights: %s", name,
                        strerror(errno));
-    uint64_t file_bytes;
-    tandem_payload_trailer trailer;
-    tandem_status status = read_trailer(file, path, error, &file_bytes, &trailer, found);
+    uint64_t file_bytes = 0;
+    tandem_payload_trailer trailer = {0};
+    tandem_status status = read_trailer(file, name, error, &file_bytes, &trailer, found);
     if (status == TANDEM_OK && *found)
-        status = check_trailer(artefact, path, file_bytes, &trailer, error);
+        status = check_trailer(artefact, name, file_bytes, &trailer, error);
     if (status == TANDEM_OK && *found)
-        status = map_range(file, path, &trailer, populate, error, payload);
+        status = map_range(file, name, &trailer, populate, error, payload);
     close(file);
     return status;
+}
+
+/* The executable's path for messages; how it is opened when it has no readable one. */
+static const char *own_name(char *name, size_t room)
+{
+    ssize_t length = readlink(own_file, name, room - 1);
+    if (length <= 0)
+        return own_file;
+    name[length] = '\0';
+    return name;
 }
 
 tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, bool populate,
@@ -102,30 +112,29 @@ tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, 
     *payload = (rt_payload){0};
     if (artefact->payload_bytes == 0)
         return TANDEM_OK;
-    /* The artefact lies in the executable, or in a shared library that the loader knows. */
-    Dl_info library;
-    const char *candidates[2] = {path, NULL};
-    if (path == NULL) {
-        candidates[0] = own_file;
-        if (dladdr(artefact, &library) != 0 && library.dli_fname != NULL)
-            candidates[1] = library.dli_fname;
-    }
-    tandem_status status = TANDEM_REFUSED;
     bool found = false;
-    for (int i = 1; i >= 0; i--) {
-        if (candidates[i] == NULL)
-            continue;
-        /* A static program's own name may be no path at all; its file comes next. */
-        status = map_file(artefact, candidates[i], populate, error, payload, &found);
-        if (status == TANDEM_OK && found)
-            return TANDEM_OK;
+    char name[256];
+    tandem_status status = TANDEM_OK;
+    if (path == NULL) {
+        /* The artefact lies in a shared library that the loader knows, or in the executable. What
+         * the loader calls a static program may be no path at all. */
+        Dl_info library;
+        if (dladdr(artefact, &library) != 0 && library.dli_fname != NULL)
+            status = map_file(artefact, library.dli_fname, library.dli_fname, populate, error,
+                              payload, &found);
+        if (found)
+            return status;
+        path = own_name(name, sizeof name);
+        status = map_file(artefact, own_file, path, populate, error, payload, &found);
+    } else {
+        status = map_file(artefact, path, path, populate, error, payload, &found);
     }
-    if (found || status != TANDEM_OK)
-        return status;
-    return rt_fail(error, TANDEM_REFUSED,
-                   "%s: the file does not end with the weights of \"%s\": it was cut, stripped or "
-                   "copied in part",
-                   candidates[0], artefact->name);
+    if (status == TANDEM_OK && !found)
+        return rt_fail(error, TANDEM_REFUSED,
+                       "%s: the file does not end with the weights of \"%s\": it was cut, stripped "
+                       "or copied in part",
+                       path, artefact->name);
+    return status;
 }
 
 void rt_payload_unmap(rt_payload *payload)

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPIN 4000u
+#define SPIN 2000u
 
 uint32_t rt_processors(void)
 {

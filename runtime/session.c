@@ -192,8 +192,11 @@ tandem_status rt_feed_text(tandem_session *session, const char *text, size_t byt
     int64_t count = rt_tokenizer_encode(model->tokenizer, text, bytes, RT_ENCODE_SPECIAL, scratch,
                                         scratch_bytes, session->ids + start, room);
     if (count < 0)
-        return rt_fail(&model->error, TANDEM_FULL,
-                       "the text of %zu bytes is longer than the model was opened for", bytes);
+        return rt_fail(
+            &model->error, TANDEM_FULL,
+            "the text of %zu bytes is too long: shorten it, or open the model for longer "
+            "texts",
+            bytes);
     if ((uint64_t)count > room)
         return refuse_length(session, (uint64_t)count + (start - session->length));
     for (uint32_t i = start; i < start + (uint32_t)count; i++)

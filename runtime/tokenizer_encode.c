@@ -390,7 +390,8 @@ int64_t rt_tokenizer_encode(const rt_tokenizer *tokenizer, const char *text, siz
     bool defaults = (flags & RT_ENCODE_DEFAULTS) != 0;
     if (defaults && (tokenizer->flags & RT_TOKENIZER_ADD_BOS) != 0 && tokenizer->bos_id >= 0)
         write_id(&e, (uint32_t)tokenizer->bos_id);
-    encode_text(&e, text, text_bytes);
+    if (text_bytes > 0)
+        encode_text(&e, text, text_bytes);
     if (defaults && (tokenizer->flags & RT_TOKENIZER_ADD_EOS) != 0 && tokenizer->eos_id >= 0)
         write_id(&e, (uint32_t)tokenizer->eos_id);
     return e.failed ? -1 : e.count;

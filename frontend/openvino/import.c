@@ -3,10 +3,11 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/file.h"
 #include "frontend/frontend.h"
+#include "frontend/json_file.h"
 #include "ir/passes/passes.h"
 
-#include <jansson.h>
 #include <libxml/xmlreader.h>
+#include <limits.h>
 #include <string.h>
 
 /* What a model says about itself: in the document's rt_info (Tandem's own files), else in a
@@ -14,8 +15,6 @@
 typedef struct model_facts {
     int64_t context_length, bos_id, eos_id; /* -1: unknown */
 } model_facts;
-
-#define LARGEST_CONFIG (16u << 20)
 
 /* --- rt_info --- */
 
@@ -39,17 +38,13 @@ static void take_fact(model_facts *facts, const char *name, const char *value)
 
 /* net / rt_info / tandem / NAME value="NUMBER". Layers and edges are stepped over; a malformed
  * document is left to the reader proper. */
-static void read_rt_info(const char *path, model_facts *facts)
+static void read_facts(xmlTextReaderPtr reader, model_facts *facts)
 {
-    xmlTextReaderPtr reader = xmlReaderForFile(
-        path, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_HUGE);
-    if (reader == NULL)
-        return;
     int more = xmlTextReaderRead(reader);
-    while (more == 1) {
-        int depth = xmlTextReaderDepth(reader), type = xmlTextReaderNodeType(reader);
+    while (more == 1 && xmlTextReaderNodeType(reader) != XML_READER_TYPE_DOCUMENT_TYPE) {
+        int depth = xmlTextReaderDepth(reader);
         const char *name = (const char *)xmlTextReaderConstLocalName(reader);
-        bool element = type == XML_READER_TYPE_ELEMENT;
+        bool element = xmlTextReaderNodeType(reader) == XML_READER_TYPE_ELEMENT;
         if (element && depth == 3) {
             xmlChar *value = xmlTextReaderGetAttribute(reader, (const xmlChar *)"value");
             if (value != NULL)
@@ -60,7 +55,21 @@ static void read_rt_info(const char *path, model_facts *facts)
                      (depth == 2 && strcmp(name, "tandem") == 0);
         more = enter ? xmlTextReaderRead(reader) : xmlTextReaderNext(reader);
     }
+}
+
+static td_status read_rt_info(td_context *context, const char *path, model_facts *facts)
+{
+    td_file file;
+    TD_TRY(td_file_map(context, path, &file));
+    xmlTextReaderPtr reader = NULL;
+    if (file.size <= INT_MAX)
+        reader = xmlReaderForMemory((const char *)file.data, (int)file.size, NULL, NULL,
+                                    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    if (reader != NULL)
+        read_facts(reader, facts);
     xmlFreeTextReader(reader);
+    td_file_unmap(context, &file);
+    return TD_OK;
 }
 
 /* --- config.json --- */
@@ -80,14 +89,11 @@ static td_status read_config(td_context *context, const char *path, model_facts 
     char *beside = td_path_beside(context, path, "config.json");
     if (beside == NULL)
         return td_fail_memory(context);
-    td_file file;
-    td_status status = td_path_exists(beside) ? td_file_map(context, beside, &file) : TD_IO;
-    td_release(context, beside);
-    if (status != TD_OK)
-        return status == TD_NO_MEMORY ? status : TD_OK;
     json_t *config = NULL;
-    if (file.size <= LARGEST_CONFIG)
-        config = json_loadb((const char *)file.data, (size_t)file.size, 0, NULL);
+    td_status status = td_path_exists(beside) ? fe_json_read_path(context, beside, &config) : TD_OK;
+    td_release(context, beside);
+    if (status == TD_NO_MEMORY)
+        return status;
     if (facts->context_length < 0)
         facts->context_length = number_of(config, "max_position_embeddings");
     if (facts->bos_id < 0)
@@ -95,7 +101,6 @@ static td_status read_config(td_context *context, const char *path, model_facts 
     if (facts->eos_id < 0)
         facts->eos_id = number_of(config, "eos_token_id");
     json_decref(config);
-    td_file_unmap(context, &file);
     return TD_OK;
 }
 
@@ -140,31 +145,40 @@ static void describe(ir_module *module, const model_facts *facts, fe_model *mode
         model->context_length = (uint32_t)module->symbols.items[slots].bound;
 }
 
-/* The passes. Under `summary` a graph that is no decoder is still listed as it was imported. */
-static td_status raise_module(ir_module *module, const fe_options *options)
-{
 #ifdef NDEBUG
-    const bool verify = options->print_after != NULL;
+static const bool verify_passes = false;
 #else
-    const bool verify = true;
+static const bool verify_passes = true;
 #endif
-    td_status status = ir_run_passes(module, ir_import_passes, options->print_after, verify);
-    if (status == TD_UNSUPPORTED && options->summary)
+
+/* Reads and raises. Under `summary` a graph that is no decoder is listed as it stands in the file:
+ * it is read again, because a pass may have left it half way. */
+static td_status raise_file(td_context *context, const char *path, const fe_options *options,
+                            ir_module **module)
+{
+    TD_TRY(fe_read_openvino(context, path, options, module));
+    td_status status =
+        ir_run_passes(*module, ir_import_passes, options->print_after, verify_passes);
+    if (status == TD_OK)
         return TD_OK;
-    return status;
+    ir_module_release(*module);
+    if (status == TD_NO_MEMORY)
+        return status;
+    if (!options->summary)
+        return td_fail_within(context, status, "%s", path);
+    td_progress(context, 1, "%s: listed as it is in the file: %s", path, context->message);
+    return fe_read_openvino(context, path, options, module);
 }
 
 static td_status import_module(td_context *context, const char *path, const fe_options *options,
                                const model_facts *facts, fe_model *model)
 {
     fe_model imported = {0};
-    TD_TRY(fe_read_openvino(context, path, options, &imported.module));
-    td_status status = raise_module(imported.module, options);
-    if (status == TD_OK)
-        status = find_tokenizer(imported.module, path, &imported.tokenizer_path);
+    TD_TRY(raise_file(context, path, options, &imported.module));
+    td_status status = find_tokenizer(imported.module, path, &imported.tokenizer_path);
     if (status != TD_OK) {
         ir_module_release(imported.module);
-        return status == TD_NO_MEMORY ? status : td_fail_within(context, status, "%s", path);
+        return status;
     }
     bound_rows(imported.module, options);
     describe(imported.module, facts, &imported);
@@ -177,7 +191,7 @@ td_status fe_import_openvino(td_context *context, const char *path, const fe_opt
 {
     model_facts facts = {-1, -1, -1};
     fe_options bounded = *options;
-    read_rt_info(path, &facts);
+    TD_TRY(read_rt_info(context, path, &facts));
     TD_TRY(read_config(context, path, &facts));
     if (facts.context_length > 0 && options->context_length > facts.context_length)
         return td_fail(context, TD_INVALID,

@@ -107,7 +107,9 @@ td_status fe_read_tokenizer(td_context *context, const char *path, fe_tokenizer 
     TD_TRY(td_file_map(context, path, &file));
     td_status status = compile_file(context, &file, tokenizer);
     td_file_unmap(context, &file);
-    return status == TD_OK ? TD_OK : td_fail_within(context, status, "%s", path);
+    /* The container of a GGUF file names its file itself. */
+    bool named = strncmp(context->message, path, strlen(path)) == 0;
+    return status == TD_OK || named ? status : td_fail_within(context, status, "%s", path);
 }
 
 void fe_tokenizer_release(td_context *context, fe_tokenizer *tokenizer)

@@ -42,6 +42,10 @@ td_status fold_propagate(folder *self, const ir_node *node);
  * ir_node_infer. Shapes that cannot be told stay. */
 td_status fold_refine(folder *self, ir_node *node);
 
+/* The constant that a node computes from small float constants; NULL when it is something else
+ * (fold_numbers.c). */
+td_status fold_numbers(folder *self, const ir_node *node, ir_value **constant);
+
 /* Smallest value of a form: `tokens` is at least 1, other symbols at least 0. INT64_MIN when there
  * is no bound. */
 int64_t fold_least(const ir_module *module, const ir_dim *dim);
@@ -56,8 +60,8 @@ bool fold_is_constant(const fold_list *list);
  * hold `slots`, attention_mask has slots + tokens (fold_symbols.c). Other graphs are left alone. */
 td_status fold_name_symbols(ir_module *module, ir_graph *graph);
 
-/* Makes two dimensions one if one of them is a symbol without a name of its own. False when they stay
- * different. */
+/* Makes two dimensions one if one of them is a symbol without a name of its own. False when they
+ * stay different. */
 bool fold_unite(ir_module *module, const ir_dim *left, const ir_dim *right);
 
 /* Unites the dimensions that an elementwise op or a concat needs to be equal, where one of two

@@ -253,14 +253,30 @@ static td_status follow_reshape(unpacker *self, const ir_node *node)
 
 /* --- replacing --- */
 
+/* A scale or zero point in the shape that belongs to the matrix: its own with groups for the last
+ * axis. The bytes are the same. */
+static td_status shape_part(unpacker *self, const decompressed *cone, ir_constant *part,
+                            ir_constant **shaped)
+{
+    ir_shape shape = cone->shape;
+    ir_dim *last = &shape.dim[shape.rank - 1];
+    *last = ir_dim_constant(last->constant / cone->group);
+    *shaped = part;
+    if (part == NULL || ir_shape_equal(&part->shape, &shape))
+        return TD_OK;
+    ir_constant new = *part;
+    new.shape = shape;
+    return ir_module_add_constant(self->module, &new, shaped);
+}
+
 static td_status materialise(unpacker *self, decompressed *cone)
 {
     ir_constant new = *cone->stored, *added;
     if (cone->value != NULL)
         return TD_OK;
     new.shape = cone->shape;
-    new.scale = cone->scale;
-    new.zero_point = cone->zero_point;
+    TD_TRY(shape_part(self, cone, cone->scale, &new.scale));
+    TD_TRY(shape_part(self, cone, cone->zero_point, &new.zero_point));
     new.group = cone->group;
     TD_TRY(ir_module_add_constant(self->module, &new, &added));
     return ir_graph_add_constant(self->graph, added, &cone->value);

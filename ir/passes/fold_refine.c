@@ -138,6 +138,7 @@ static td_status refine_reshape(folder *self, ir_node *node)
     fold_list target = fold_list_of(self, node->inputs[1]);
     fold_element dims[IR_MAX_RANK];
     ir_value *computed = node->inputs[1];
+    int64_t special_zero = ir_node_int(node, "special_zero", 0);
     bool fixed = false;
     if (target.items == NULL || target.count != node->outputs[0]->shape.rank)
         return TD_OK;
@@ -149,8 +150,10 @@ static td_status refine_reshape(folder *self, ir_node *node)
         /* A target of constants must mean the same to whoever infers the shape again. */
         bool same =
             !fixed || fold_unite(self->module, &node->outputs[0]->shape.dim[i], &dims[i].dim);
-        if (!same)
+        if (!same) {
             node->inputs[1] = computed;
+            TD_TRY(ir_node_set_int(node, "special_zero", special_zero));
+        }
         set_dim(node, i, &dims[i]);
     }
     return TD_OK;

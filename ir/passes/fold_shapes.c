@@ -42,7 +42,7 @@ static td_status make_replacement(folder *self, const ir_node *node)
     const ir_value *value = node->outputs[0];
     fold_list list = fold_list_of(self, value);
     if (!fold_is_constant(&list))
-        return TD_OK;
+        return fold_numbers(self, node, &self->replacements[value->id]);
     unsigned char bytes[FOLD_MAX_LIST * 8];
     unsigned width = ir_type_bits(value->type) / 8;
     for (uint32_t i = 0; i < list.count; i++)

@@ -57,7 +57,7 @@ td_status match_evaluate(matcher *match, ir_value *value, int64_t slots, int64_t
 {
     const ir_graph *graph = match->graph;
     for (size_t i = 0; i < graph->module->symbols.count; i++)
-        match->symbols[i] = 1;
+        match->symbols[i] = -1; /* not known: the evaluator takes what comes out */
     match->symbols[match->tokens] = tokens;
     match->symbols[match->slots] = slots;
     for (size_t i = 0; i < graph->input_count; i++) {

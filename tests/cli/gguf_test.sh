@@ -12,9 +12,11 @@ equals_reference() {
     local model=$1
     "$tandem" compile --target "$weights/$model.gguf" -o "$folder/model" || return 1
     "$folder/model" --prompt "$prompt" --echo --max-tokens 120 --ignore-eos >"$folder/text" || return 1
-    # The references end in a newline of their own and begin with the space of their first token.
-    same <(sed -e '1s/^ *//' "$folder/text" | sed -e '$a\') \
-        <(sed -e '1s/^ *//' "$weights/reference/$model.txt" | sed -e '$a\')
+    # The references begin with the space of their first token and end in newlines of that engine.
+    local text reference
+    text=$(sed '1s/^ *//' "$folder/text")
+    reference=$(sed '1s/^ *//' "$weights/reference/$model.txt")
+    [ "${#reference}" -gt 200 ] && [ "$text" = "$reference" ] || { echo "$text"; return 1; }
 }
 
 for model in stories260K-f32 stories3M-f32; do

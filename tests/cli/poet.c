@@ -35,7 +35,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", tandem->error(model));
         return 1;
     }
-    putchar('\n');
     tandem->close(model);
     return 0;
 }

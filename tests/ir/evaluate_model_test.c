@@ -23,7 +23,7 @@ enum {
     SEQUENCE = 100
 };
 
-typedef struct model {
+typedef struct small_model {
     td_context context;
     ir_module *module;
     ir_graph *forward, *commit;
@@ -33,10 +33,10 @@ typedef struct model {
     ir_type cache_type;
     int64_t window;
     double softcap;
-} model;
+} small_model;
 
 /* The builders of this file are tried under failing allocation, so each reports. */
-static td_status add_weight(model *model, const char *name, ir_type type, uint32_t rank,
+static td_status add_weight(small_model *model, const char *name, ir_type type, uint32_t rank,
                             const int64_t *dims, uint32_t group, ir_value **value)
 {
     static float numbers[VOCABULARY * HIDDEN * 2];
@@ -90,15 +90,15 @@ static td_status add_plain(ir_graph *graph, ir_opcode op, ir_value *a, ir_value 
     return TD_OK;
 }
 
-static td_status add_linear(model *model, ir_value *x, int64_t rows, int64_t columns, ir_type type,
-                            uint32_t group, ir_value **value)
+static td_status add_linear(small_model *model, ir_value *x, int64_t rows, int64_t columns,
+                            ir_type type, uint32_t group, ir_value **value)
 {
     ir_value *weight;
     TD_TRY(add_weight(model, "weight", type, 2, (int64_t[]){rows, columns}, group, &weight));
     return add_plain(model->forward, IR_OP_linear, x, weight, value);
 }
 
-static td_status add_norm(model *model, ir_value *x, ir_value **value)
+static td_status add_norm(small_model *model, ir_value *x, ir_value **value)
 {
     ir_value *weight;
     ir_node *node;
@@ -110,7 +110,7 @@ static td_status add_norm(model *model, ir_value *x, ir_value **value)
     return TD_OK;
 }
 
-static td_status add_rope(model *model, ir_value *x, ir_value *table, ir_value **value)
+static td_status add_rope(small_model *model, ir_value *x, ir_value *table, ir_value **value)
 {
     ir_node *node;
     TD_TRY(add_op(model->forward, IR_OP_rope, 2, (ir_value *[]){x, table}, &node));
@@ -120,7 +120,7 @@ static td_status add_rope(model *model, ir_value *x, ir_value *table, ir_value *
     return TD_OK;
 }
 
-static td_status add_attention(model *model, const char *state, ir_value *const *inputs,
+static td_status add_attention(small_model *model, const char *state, ir_value *const *inputs,
                                ir_value **value)
 {
     ir_node *node;
@@ -137,7 +137,7 @@ static td_status add_attention(model *model, const char *state, ir_value *const 
     return TD_OK;
 }
 
-static td_status add_layer(model *model, uint32_t layer, ir_value *table, ir_value *ancestors,
+static td_status add_layer(small_model *model, uint32_t layer, ir_value *table, ir_value *ancestors,
                            ir_value *path, ir_value **x)
 {
     ir_graph *graph = model->forward;
@@ -173,8 +173,8 @@ static td_status add_layer(model *model, uint32_t layer, ir_value *table, ir_val
     return ir_node_infer(commit);
 }
 
-static td_status add_symbol_input(model *model, ir_graph *graph, const char *name, ir_type type,
-                                  ir_symbol symbol, int64_t second, ir_value **value)
+static td_status add_symbol_input(small_model *model, ir_graph *graph, const char *name,
+                                  ir_type type, ir_symbol symbol, int64_t second, ir_value **value)
 {
     (void)model;
     ir_shape shape = {.rank = second > 0 ? 2 : 1};
@@ -183,7 +183,7 @@ static td_status add_symbol_input(model *model, ir_graph *graph, const char *nam
     return ir_graph_add_input(graph, name, type, &shape, value);
 }
 
-static td_status build(model *model)
+static td_status build(small_model *model)
 {
     ir_value *ids, *positions, *ancestors, *rows, *path, *table, *frequencies, *x, *embedding;
     float frequency[HEAD_SIZE / 2];
@@ -220,7 +220,7 @@ static td_status build(model *model)
     return ir_evaluator_create(module, SLOTS, &model->evaluator);
 }
 
-static void release(model *model)
+static void release(small_model *model)
 {
     ir_evaluator_release(model->evaluator);
     ir_module_release(model->module);
@@ -238,7 +238,7 @@ static ir_tensor tensor_of(ir_type type, uint32_t rank, int64_t first, int64_t s
 }
 
 /* One pass; logits of every token go to `logits` [count][VOCABULARY]. */
-static td_status forward(model *model, int64_t count, int32_t *ids, int32_t *positions,
+static td_status forward(small_model *model, int64_t count, int32_t *ids, int32_t *positions,
                          int64_t *ancestors, float *logits)
 {
     int32_t rows[MAX_TOKENS];
@@ -255,7 +255,7 @@ static td_status forward(model *model, int64_t count, int32_t *ids, int32_t *pos
     return TD_OK;
 }
 
-static td_status commit(model *model, int64_t count, int32_t *path)
+static td_status commit(small_model *model, int64_t count, int32_t *path)
 {
     ir_tensor input = tensor_of(IR_I32, 1, count, 0, path);
     return ir_evaluator_run(model->evaluator, model->commit, NULL, &input, false);
@@ -268,7 +268,7 @@ static int32_t token_at(int64_t place)
 }
 
 /* The whole sequence in chunks of a size. */
-static td_status run_chunks(model *model, int64_t chunk, float *logits)
+static td_status run_chunks(small_model *model, int64_t chunk, float *logits)
 {
     for (int64_t done = 0; done < SEQUENCE; done += chunk) {
         int32_t ids[MAX_TOKENS], positions[MAX_TOKENS], path[MAX_TOKENS];
@@ -287,7 +287,7 @@ static td_status run_chunks(model *model, int64_t chunk, float *logits)
 
 /* Two tokens per pass, each with a sibling that is wrong: tail 0 a, 1 (wrong), 2 (child of 1),
  * 3 b (child of 0), 4 (sibling of 3). */
-static td_status run_trees(model *model, float *logits)
+static td_status run_trees(small_model *model, float *logits)
 {
     for (int64_t done = 0; done < SEQUENCE; done += 2) {
         int32_t at = (int32_t)done, path[] = {0, 3};
@@ -306,7 +306,7 @@ static td_status run_trees(model *model, float *logits)
 static void check_invariance(ir_type cache_type, int64_t window, double softcap)
 {
     static float alone[SEQUENCE * VOCABULARY], other[SEQUENCE * VOCABULARY];
-    model model = {.cache_type = cache_type, .window = window, .softcap = softcap};
+    small_model model = {.cache_type = cache_type, .window = window, .softcap = softcap};
     td_context_init(&model.context);
     CHECK_MESSAGE(build(&model) == TD_OK, "%s", model.context.message);
     CHECK_MESSAGE(run_chunks(&model, 1, alone) == TD_OK, "%s", model.context.message);
@@ -344,7 +344,7 @@ TEST(windows_and_softcaps_keep_the_invariance)
 TEST(a_full_cache_and_a_wrong_path_are_refused)
 {
     static float logits[MAX_TOKENS * VOCABULARY];
-    model model = {.cache_type = IR_F32};
+    small_model model = {.cache_type = IR_F32};
     td_context_init(&model.context);
     CHECK_MESSAGE(build(&model) == TD_OK, "%s", model.context.message);
     int32_t ids[MAX_TOKENS] = {0}, positions[MAX_TOKENS] = {0}, path[MAX_TOKENS];
@@ -381,7 +381,7 @@ TEST(a_full_cache_and_a_wrong_path_are_refused)
 TEST(commit_moves_slots_of_every_head)
 {
     static float logits[MAX_TOKENS * VOCABULARY];
-    model model = {.cache_type = IR_F16};
+    small_model model = {.cache_type = IR_F16};
     td_context_init(&model.context);
     CHECK(build(&model) == TD_OK);
     int32_t ids[] = {1, 2, 3}, positions[] = {0, 1, 1};
@@ -428,7 +428,7 @@ static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
 TEST(every_allocation_may_fail)
 {
     static float logits[MAX_TOKENS * VOCABULARY];
-    model model = {.cache_type = IR_F32};
+    small_model model = {.cache_type = IR_F32};
     failing state = {SIZE_MAX};
     td_context_init(&model.context);
     model.context.reallocate = fail_later;

@@ -205,13 +205,12 @@ static size_t mutate(uint8_t *text, size_t length, size_t capacity, uint64_t *st
     }
 }
 
-TEST(mutated_texts)
+static void run_mutated(const char *text, int rounds, uint64_t seed)
 {
-    char *text = mended();
     size_t length = strlen(text), capacity = length + 512;
     uint8_t *copy = malloc(capacity);
-    uint64_t state = 42;
-    for (int round = 0; round < 20000; round++) {
+    uint64_t state = seed;
+    for (int round = 0; round < rounds; round++) {
         size_t size = length;
         memcpy(copy, text, length);
         for (uint64_t count = 1 + td_random_next(&state) % 4; count > 0; count--)
@@ -219,7 +218,44 @@ TEST(mutated_texts)
         LLVMFuzzerTestOneInput(copy, size);
     }
     free(copy);
+}
+
+TEST(mutated_texts)
+{
+    char *text = mended();
+    run_mutated(text, 20000, 42);
     free(text);
+}
+
+/* Numbers and operations where the shape rules compute with them. */
+static const char rules[] =
+    "module \"m\" symbol t <= 64 symbol n\n"
+    "constant @o \"\": i64[1] = {1}\n"
+    "constant @z \"\": i64[1] = {0}\n"
+    "constant @m \"\": i64[1] = {-1}\n"
+    "constant @l \"\": i64[1] = {9223372036854775807}\n"
+    "constant @p \"\": i64[3] = {0, 2, -1}\n"
+    "graph \"g\" { input %x: f32[t, 8] input %f: f32[3, 6, 8] input %c: i64[3]\n"
+    "%1 = slice(%f, @o, @m, @o) {axes = [1]}\n"
+    "%2 = strided_slice(%f, @o, @l, @o) {end_mask = [1], begin_mask = [0], new_axis_mask = [0]}\n"
+    "%3 = reshape(%f, @p) {special_zero = 1}\n"
+    "%4 = reshape(%x, @m)\n"
+    "%5 = broadcast(%x, %c) {bidirectional = 1}\n"
+    "%7 = range(@z, @l, @o)\n"
+    "%8, %9 = top_k(%x, @o) {axis = 1}\n"
+    "%10, %11 = split(%x) {axis = 1}\n"
+    "%12 = slice(%x, @m, @l, @o) {axes = [0]}\n"
+    "%13 = transpose(%f) {perm = [2, 0, 1]}\n"
+    "%14 = concat(%f, %f) {axis = 1}\n"
+    "%15 = matmul(%x, %x) {transpose_b = 1}\n"
+    "%16 = reduce_sum(%f) {axes = [0, 2], keep = 1} }\n";
+
+TEST(mutated_shape_rules)
+{
+    char message[1100];
+    td_status status = parse(rules, sizeof rules - 1, message, sizeof message);
+    CHECK_MESSAGE(status == TD_OK, "%s", message);
+    run_mutated(rules, 10000, 43);
 }
 
 TEST(random_bytes)

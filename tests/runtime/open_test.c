@@ -228,7 +228,7 @@ TEST(damaged_trailers_are_refused)
     from_file.payload = "/nonexistent/file";
     CHECK(try_open(&from_file) == TANDEM_FAILED && strstr(error.text, "/nonexistent/file"));
     from_file.payload = path;
-    CHECK(refused("does not end with the weights")); /* this test's own program has none */
+    CHECK(refused("open_test: the file does not end with the weights")); /* its own program */
 }
 
 TEST(check_finds_one_changed_byte)

@@ -208,6 +208,18 @@ TEST(faults_of_the_input_are_one_sentence_and_status_1)
     }
 }
 
+TEST(a_prompt_that_is_far_too_long_is_one_sentence)
+{
+    static char text[60000];
+    memset(text, 'a', sizeof text - 1);
+    CHECK(run("--max-tokens 5", text) && last.status == 1);
+    CHECK_STRING(last.err, "model: the text of 59999 bytes is too long: shorten it, or open the "
+                           "model for longer texts\n");
+    text[600] = '\0';
+    CHECK(run("--max-tokens 5", text) && last.status == 1);
+    CHECK(strstr(last.err, "601 tokens, but 512 slots") != NULL);
+}
+
 TEST(faults_of_the_command_line_have_status_2)
 {
     static const char *const lines[] = {"--nonsense",

@@ -1,0 +1,306 @@
+/* Whole compiles: outputs, determinism, plans and budgets, refusals.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/file.h"
+#include "runtime/abi.h"
+#include "tests/codegen/synthetic_llama.h"
+#include "tests/test.h"
+
+#include <unistd.h>
+
+#define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
+
+static const synthetic_options tiny = {.layers = 2,      .features = 32,  .heads = 4,
+                                       .kv_heads = 2,    .head_size = 8,  .hidden = 48,
+                                       .vocabulary = 64, .max_tokens = 32, .type = IR_F16,
+                                       .cache_type = IR_F16};
+
+typedef struct setup {
+    td_context context;
+    cg_model model;
+    sched_plan schedule;
+    sched_extra extras[TANDEM_SCRATCH_COUNT];
+    cg_request request;
+    char folder[64], output[96];
+} setup;
+
+static bool begin(setup *self)
+{
+    memset(self, 0, sizeof *self);
+    td_context_init(&self->context);
+    if (synthetic_llama(&self->context, &tiny, &self->model) != TD_OK)
+        return false;
+    ir_graph *const graphs[] = {self->model.forward, self->model.commit};
+    self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES].name = "draft probabilities";
+    self->extras[TANDEM_SCRATCH_PROBABILITIES] =
+        (sched_extra){"probabilities", (uint64_t)tiny.vocabulary * 4, 0};
+    const sched_request order = {.graphs = graphs,
+                                 .graph_count = 2,
+                                 .extras = self->extras,
+                                 .extra_count = TANDEM_SCRATCH_COUNT,
+                                 .orderer = "file"};
+    strcpy(self->folder, "/tmp/tandem-compile-XXXXXX");
+    if (sched_plan_make(&self->context, &order, NULL, &self->schedule) != TD_OK ||
+        mkdtemp(self->folder) == NULL)
+        return false;
+    snprintf(self->output, sizeof self->output, "%s/out.so", self->folder);
+    self->request = (cg_request){.name = "tiny",
+                                 .models = &self->model,
+                                 .model_count = 1,
+                                 .plan = &self->schedule,
+                                 .emit = CG_OBJECT,
+                                 .bos_id = -1,
+                                 .eos_id = -1,
+                                 .runtime_root = RUNTIME_ROOT,
+                                 .output = self->output};
+    return cg_find_target(&self->context, NULL, NULL, &self->request.target,
+                          &self->request.cpu) == TD_OK;
+}
+
+static void end(setup *self)
+{
+    static const char *const names[] = {"out.so", "out.so.weights", "out.h", "again"};
+    char path[128];
+    for (size_t i = 0; i < TD_COUNT_OF(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", self->folder, names[i]);
+        unlink(path);
+    }
+    rmdir(self->folder);
+    sched_plan_release(&self->schedule);
+    ir_module_release(self->model.module);
+}
+
+static bool same_files(td_context *context, const char *left, const char *right)
+{
+    td_file a, b;
+    if (td_file_map(context, left, &a) != TD_OK)
+        return false;
+    bool same = td_file_map(context, right, &b) == TD_OK;
+    if (same) {
+        same = a.size == b.size && a.size > 0 && memcmp(a.data, b.data, a.size) == 0;
+        td_file_unmap(context, &b);
+    }
+    td_file_unmap(context, &a);
+    return same;
+}
+
+static bool has_runtime(void)
+{
+    return td_path_exists(RUNTIME_ROOT "/x86_64-linux-gnu/libtandem_runtime.a");
+}
+
+TEST(two_compiles_are_byte_identical)
+{
+    static const cg_emit emits[] = {CG_OBJECT, CG_BITCODE, CG_LLVM_IR, CG_EXECUTABLE, CG_SHARED};
+    for (size_t i = 0; i < TD_COUNT_OF(emits); i++) {
+        setup self;
+        cg_plan plan;
+        char again[96];
+        if ((emits[i] == CG_EXECUTABLE || emits[i] == CG_SHARED) && !has_runtime())
+            SKIP("the runtime archive is not built");
+        CHECK(begin(&self));
+        self.request.emit = emits[i];
+        CHECK_MESSAGE(cg_compile(&self.context, &self.request, &plan) == TD_OK, "%s",
+                      self.context.message);
+        snprintf(again, sizeof again, "%s/again", self.folder);
+        CHECK(rename(self.output, again) == 0);
+        CHECK(cg_compile(&self.context, &self.request, &plan) == TD_OK);
+        CHECK_MESSAGE(same_files(&self.context, self.output, again), "emit %zu", i);
+        end(&self);
+    }
+}
+
+/* Ends with the trailer, which points at a page where the weights start. */
+TEST(linked_outputs_end_with_their_weights)
+{
+    setup self;
+    cg_plan plan;
+    td_file file;
+    tandem_payload_trailer trailer;
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    CHECK(begin(&self));
+    self.request.emit = CG_EXECUTABLE;
+    CHECK(cg_compile(&self.context, &self.request, &plan) == TD_OK);
+    CHECK(access(self.output, X_OK) == 0);
+    CHECK(td_file_map(&self.context, self.output, &file) == TD_OK);
+    memcpy(&trailer, file.data + file.size - sizeof trailer, sizeof trailer);
+    CHECK(memcmp(trailer.magic, "TANDEMPL", 8) == 0);
+    CHECK(trailer.offset % 4096 == 0 && trailer.bytes == plan.weights);
+    CHECK(trailer.offset + trailer.bytes + sizeof trailer == file.size);
+    td_file_unmap(&self.context, &file);
+    char command[160];
+    snprintf(command, sizeof command, "%s --check >/dev/null", self.output);
+    CHECK(system(command) == 0);
+    end(&self);
+}
+
+TEST(a_shared_library_has_a_header)
+{
+    setup self;
+    cg_plan plan;
+    char command[256];
+    if (!has_runtime() || !td_path_exists(RUNTIME_ROOT "/include/tandem.h"))
+        SKIP("the runtime archive is not built");
+    CHECK(begin(&self));
+    self.request.emit = CG_SHARED;
+    CHECK(cg_compile(&self.context, &self.request, &plan) == TD_OK);
+    snprintf(command, sizeof command,
+             "cd %s && echo '#include \"out.h\"' | cc -std=c99 -Werror -I. -fsyntax-only -x c -",
+             self.folder);
+    CHECK(system(command) == 0);
+    snprintf(command, sizeof command,
+             "test \"$(nm -D --defined-only %s | grep -v ' A ' | wc -l)\" = 1", self.output);
+    CHECK(system(command) == 0);
+    end(&self);
+}
+
+TEST(a_failure_leaves_the_old_file)
+{
+    setup self;
+    cg_plan plan;
+    char text[8] = "";
+    CHECK(begin(&self));
+    FILE *old = fopen(self.output, "w");
+    fputs("old", old);
+    fclose(old);
+    self.model.module->constants.items[0]->missing = true;
+    CHECK(cg_compile(&self.context, &self.request, &plan) == TD_INVALID);
+    CHECK(strstr(self.context.message, "has no data") != NULL);
+    self.model.module->constants.items[0]->missing = false;
+    self.request.emit = CG_EXECUTABLE;
+    self.request.runtime_root = "/nonexistent";
+    CHECK(cg_compile(&self.context, &self.request, &plan) == TD_IO);
+    CHECK(strstr(self.context.message, "/nonexistent") != NULL);
+    old = fopen(self.output, "r");
+    CHECK(old != NULL && fgets(text, sizeof text, old) != NULL);
+    fclose(old);
+    CHECK_STRING(text, "old");
+    end(&self);
+    CHECK(!td_path_exists(self.folder)); /* nothing else was left behind */
+}
+
+/* The plan needs no weights, is the one that the compile makes, and adds up. */
+TEST(plans_agree_and_add_up)
+{
+    setup self;
+    cg_plan planned, compiled;
+    CHECK(begin(&self));
+    for (size_t i = 0; i < self.model.module->constants.count; i++)
+        self.model.module->constants.items[i]->missing = true;
+    CHECK_MESSAGE(cg_make_plan(&self.context, &self.request, &planned) == TD_OK, "%s",
+                  self.context.message);
+    for (size_t i = 0; i < self.model.module->constants.count; i++)
+        self.model.module->constants.items[i]->missing = false;
+    CHECK(cg_compile(&self.context, &self.request, &compiled) == TD_OK);
+    CHECK(memcmp(&planned, &compiled, sizeof planned) == 0);
+    /* K and V of 2 layers, 2 heads of 8 elements of 2 bytes. */
+    CHECK(planned.slot_bytes == 2 * 2 * 2 * 8 * 2);
+    CHECK(planned.slots == 1056 && planned.minimum_slots == 48); /* 1024 + 32, 16 + 32 */
+    CHECK(planned.resident == planned.weights + planned.arena + planned.tokenizer + planned.code +
+                                  planned.overhead + planned.state_fixed +
+                                  planned.slots * planned.slot_bytes);
+    CHECK(planned.code > 4096 && planned.smallest < planned.resident);
+    end(&self);
+}
+
+TEST(budgets_buy_slots)
+{
+    setup self;
+    cg_plan all, least, some;
+    CHECK(begin(&self));
+    CHECK(cg_make_plan(&self.context, &self.request, &all) == TD_OK);
+    self.request.memory_budget = all.smallest;
+    CHECK(cg_make_plan(&self.context, &self.request, &least) == TD_OK);
+    CHECK(least.slots == least.minimum_slots && least.resident <= all.smallest);
+    self.request.memory_budget = (all.smallest + all.resident) / 2;
+    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_OK);
+    CHECK(some.slots > least.slots && some.slots < all.slots && some.slots % 16 == 0);
+    CHECK(some.resident <= self.request.memory_budget);
+    CHECK(some.resident + 17 * some.slot_bytes + 4096 > self.request.memory_budget);
+    self.request.memory_budget = all.smallest - 1;
+    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
+    char number[32];
+    snprintf(number, sizeof number, "smallest that works is %llu",
+             (unsigned long long)all.smallest);
+    CHECK(strstr(self.context.message, number) != NULL);
+    self.request.memory_budget = 0;
+    self.request.slots = 100000;
+    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
+    end(&self);
+}
+
+/* What has no kernel is refused by graph, node and op. */
+TEST(unknown_operations_are_refused)
+{
+    setup self;
+    cg_plan plan;
+    ir_node *node;
+    CHECK(begin(&self));
+    ir_value *logits = self.model.forward->outputs[0];
+    CHECK(ir_graph_add_node(self.model.forward, IR_OP_exponential, "odd one", 1, &logits, 1,
+                            &node) == TD_OK);
+    CHECK(ir_node_infer(node) == TD_OK);
+    sched_plan_release(&self.schedule);
+    ir_graph *const graphs[] = {self.model.forward, self.model.commit};
+    const sched_request order = {.graphs = graphs, .graph_count = 2, .orderer = "file"};
+    CHECK(sched_plan_make(&self.context, &order, NULL, &self.schedule) == TD_OK);
+    CHECK(cg_make_plan(&self.context, &self.request, &plan) == TD_UNSUPPORTED);
+    CHECK_STRING(self.context.message,
+                 "forward: node \"odd one\" (exponential): this operation has no kernel");
+    end(&self);
+}
+
+TEST(names_must_be_identifiers)
+{
+    setup self;
+    cg_plan plan;
+    CHECK(begin(&self));
+    self.request.name = "not-c";
+    CHECK(cg_make_plan(&self.context, &self.request, &plan) == TD_USAGE);
+    end(&self);
+}
+
+/* --- running out of memory --- */
+
+typedef struct failing {
+    uint64_t countdown;
+} failing;
+
+static void *fail_one(void *pointer, void *block, size_t old_size, size_t size)
+{
+    failing *self = pointer;
+    (void)old_size;
+    if (size == 0) {
+        free(block);
+        return NULL;
+    }
+    if (self->countdown > 0 && --self->countdown == 0)
+        return NULL;
+    return realloc(block, size);
+}
+
+/* Fails allocations one after the other, each time with more that went well before. */
+TEST(running_out_of_memory_is_reported)
+{
+    setup self;
+    cg_plan plan;
+    failing hook = {0};
+    CHECK(begin(&self));
+    uint64_t failures = 0;
+    for (uint64_t at = 1;; at += at < 30 ? 1 : 23) {
+        td_context context = self.context;
+        hook.countdown = at;
+        context.reallocate = fail_one;
+        context.reallocate_self = &hook;
+        const td_status status = cg_make_plan(&context, &self.request, &plan);
+        if (status == TD_OK)
+            break;
+        CHECK(status == TD_NO_MEMORY);
+        failures++;
+    }
+    CHECK(failures > 5);
+    end(&self);
+}
+
+TEST_MAIN()
