@@ -12,6 +12,8 @@
 /* One call of rt_tokenizer_encode. */
 typedef struct encoder {
     const rt_tokenizer *tokenizer;
+    const char *text;
+    size_t text_bytes;
     unsigned flags;
     unsigned char *scratch;
     size_t scratch_bytes;
@@ -222,14 +224,16 @@ static void split_words(encoder *e, uint32_t stage, const char *text, size_t len
 
 /* --- segments between special tokens --- */
 
-/* Copies a text without spaces at its ends, spaces in a row as one; returns its new length. */
-static size_t copy_trimmed(char *copy, const char *text, size_t length)
+/* Copies a piece of the text with spaces in a row as one, and none at both ends of the whole text;
+ * returns its new length. */
+static size_t copy_trimmed(const encoder *e, char *copy, const char *text, size_t length)
 {
+    bool first = text == e->text, last = text + length == e->text + e->text_bytes;
     size_t written = 0;
     for (size_t i = 0; i < length; i++)
-        if (text[i] != ' ' || (written > 0 && copy[written - 1] != ' '))
+        if (text[i] != ' ' || (written == 0 ? !first : copy[written - 1] != ' '))
             copy[written++] = text[i];
-    return written > 0 && copy[written - 1] == ' ' ? written - 1 : written;
+    return last && written > 0 && copy[written - 1] == ' ' ? written - 1 : written;
 }
 
 static bool starts_with_space(const rt_tokenizer *t, const char *text, size_t length)
@@ -263,7 +267,7 @@ static void encode_segment(encoder *e, const char *text, size_t length, bool pre
     char *copy = (char *)e->scratch;
     copy[0] = ' ';
     if (trim)
-        length = copy_trimmed(copy + prefix, text, length);
+        length = copy_trimmed(e, copy + prefix, text, length);
     else
         memcpy(copy + prefix, text, length);
     e->scratch += copy_size;
@@ -382,6 +386,8 @@ int64_t rt_tokenizer_encode(const rt_tokenizer *tokenizer, const char *text, siz
     if (text_bytes > MOST_TEXT_BYTES)
         return -1;
     encoder e = {.tokenizer = tokenizer,
+                 .text = text,
+                 .text_bytes = text_bytes,
                  .flags = flags,
                  .scratch = scratch,
                  .scratch_bytes = scratch_bytes,

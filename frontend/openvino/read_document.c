@@ -40,9 +40,12 @@ static void take_error(void *self, const char *message, xmlParserSeverities seve
         snprintf(source->error, sizeof source->error, "malformed XML");
 }
 
+/* Of the current element: the parser itself is some lines ahead. */
 static unsigned line_of(const xml_source *source)
 {
-    int line = xmlTextReaderGetParserLineNumber(source->reader);
+    xmlNodePtr node = xmlTextReaderCurrentNode(source->reader);
+    long line =
+        node != NULL ? xmlGetLineNo(node) : xmlTextReaderGetParserLineNumber(source->reader);
     return line < 0 ? 0 : (unsigned)line;
 }
 
@@ -423,7 +426,7 @@ td_status ov_document_read(td_context *context, const td_file *file, ov_document
                        file->path, (unsigned long long)file->size);
     xml_source source = {.context = context, .document = document, .path = file->path};
     source.reader = xmlReaderForMemory((const char *)file->data, (int)file->size, NULL, NULL,
-                                       XML_PARSE_NONET | XML_PARSE_NOCDATA);
+                                       XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_BIG_LINES);
     if (source.reader == NULL)
         return td_fail_memory(context);
     xmlTextReaderSetErrorHandler(source.reader, take_error, &source);

@@ -245,6 +245,7 @@ td_status ir_pass_raise(ir_module *module)
     td_release(context, raise.meanings);
     td_release(context, (void *)raise.reasons);
     td_release(context, raise.done);
+    td_array_release(context, &raise.constants);
     td_array_release(context, &raise.tables);
     td_array_release(context, &raise.masks);
     td_array_release(context, &raise.used);

@@ -66,6 +66,7 @@ typedef struct raiser {
     ir_dim tokens, slots, total;
     ir_value *ids, *positions, *ancestors, *rows; /* inputs of `to` */
     ir_node *last_table;                          /* tables stand first in `to` */
+    TD_ARRAY(ir_value *) constants;               /* values of `to` by constant->index, or NULL */
     TD_ARRAY(raise_table) tables;
     TD_ARRAY(raise_mask) masks;
     TD_ARRAY(ir_state *) used; /* imported states that an attention consumed */

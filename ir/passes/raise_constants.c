@@ -9,18 +9,17 @@
 
 td_status raise_constant(raiser *raise, ir_constant *constant, ir_value **value)
 {
-    for (const ir_node *node = raise->to->first; node != NULL; node = node->next)
-        for (uint32_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i]->kind == IR_VALUE_CONSTANT &&
-                node->inputs[i]->constant == constant) {
-                *value = node->inputs[i];
-                return TD_OK;
-            }
-    return ir_graph_add_constant(raise->to, constant, value);
+    while (raise->constants.count <= constant->index)
+        if (!td_array_push(raise->context, &raise->constants, NULL))
+            return td_fail_memory(raise->context);
+    ir_value **known = &raise->constants.items[constant->index];
+    if (*known == NULL)
+        TD_TRY(ir_graph_add_constant(raise->to, constant, known));
+    *value = *known;
+    return TD_OK;
 }
 
-/* Elements when only the last axis is longer than 1 and is `length` long, or the tensor holds one
- * element. */
+/* Whether the last axis is `length` long and all others are 1. */
 static bool is_vector(const ir_shape *shape, int64_t length)
 {
     for (uint32_t i = 0; i + 1 < shape->rank; i++)

@@ -10,9 +10,15 @@
 
 #define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
 
-static const synthetic_options tiny = {.layers = 2,      .features = 32,  .heads = 4,
-                                       .kv_heads = 2,    .head_size = 8,  .hidden = 48,
-                                       .vocabulary = 64, .max_tokens = 32, .type = IR_F16,
+static const synthetic_options tiny = {.layers = 2,
+                                       .features = 32,
+                                       .heads = 4,
+                                       .kv_heads = 2,
+                                       .head_size = 8,
+                                       .hidden = 48,
+                                       .vocabulary = 64,
+                                       .max_tokens = 32,
+                                       .type = IR_F16,
                                        .cache_type = IR_F16};
 
 typedef struct setup {
@@ -53,8 +59,8 @@ static bool begin(setup *self)
                                  .eos_id = -1,
                                  .runtime_root = RUNTIME_ROOT,
                                  .output = self->output};
-    return cg_find_target(&self->context, NULL, NULL, &self->request.target,
-                          &self->request.cpu) == TD_OK;
+    return cg_find_target(&self->context, NULL, NULL, &self->request.target, &self->request.cpu) ==
+           TD_OK;
 }
 
 static void end(setup *self)
@@ -212,7 +218,9 @@ TEST(budgets_buy_slots)
     CHECK(cg_make_plan(&self.context, &self.request, &all) == TD_OK);
     self.request.memory_budget = all.smallest;
     CHECK(cg_make_plan(&self.context, &self.request, &least) == TD_OK);
-    CHECK(least.slots == least.minimum_slots && least.resident <= all.smallest);
+    /* What is left of a page may hold a few slots more. */
+    CHECK(least.slots >= least.minimum_slots && least.resident <= all.smallest);
+    CHECK(least.slots < least.minimum_slots + 4096 / least.slot_bytes + 16);
     self.request.memory_budget = (all.smallest + all.resident) / 2;
     CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_OK);
     CHECK(some.slots > least.slots && some.slots < all.slots && some.slots % 16 == 0);

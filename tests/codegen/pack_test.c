@@ -27,10 +27,9 @@ static bool pack(packed *self, const synthetic_options *options)
     self->request = (cg_request){
         .name = "test", .models = &self->model, .model_count = 1, .plan = &self->schedule};
     FILE *stream = open_memstream((char **)&self->bytes, &self->size);
-    bool packed_all =
-        sched_plan_make(&self->context, &order, NULL, &self->schedule) == TD_OK &&
-        cg_program_create(&self->context, &self->request, &self->program) == TD_OK &&
-        cg_pack(&self->program, stream) == TD_OK;
+    bool packed_all = sched_plan_make(&self->context, &order, NULL, &self->schedule) == TD_OK &&
+                      cg_program_create(&self->context, &self->request, &self->program) == TD_OK &&
+                      cg_pack(&self->program, stream) == TD_OK;
     fclose(stream);
     return packed_all;
 }
@@ -65,9 +64,8 @@ static float packed_element(const packed *self, const cg_weight *weight, uint64_
     }
     int stored = data[place];
     if (ir_type_bits(type) == 4)
-        stored = nibble(type, (weight->role == CG_ROLE_PANELS ? within : k) % 2 == 0
-                                  ? stored & 15
-                                  : stored >> 4);
+        stored = nibble(type, (weight->role == CG_ROLE_PANELS ? within : k) % 2 == 0 ? stored & 15
+                                                                                     : stored >> 4);
     else if (type == IR_I8)
         stored = (int8_t)stored;
     int zero = weight->has_zero ? self->bytes[weight->zero_offset + scale_place] : 0;
@@ -103,11 +101,19 @@ TEST(integer_weights_stand_in_place)
         for (size_t g = 0; g < TD_COUNT_OF(groups); g++) {
             packed self;
             /* 33, 22 and 55: odd rows, groups of an odd number of elements. */
-            const synthetic_options options = {
-                .layers = 1,       .features = 33,    .heads = 1,          .kv_heads = 1,
-                .head_size = 22,   .hidden = 55,      .vocabulary = 37,    .max_tokens = 8,
-                .type = types[t],  .group = groups[g], .scale_type = IR_F32, .has_zero = t != 0,
-                .cache_type = IR_F32};
+            const synthetic_options options = {.layers = 1,
+                                               .features = 33,
+                                               .heads = 1,
+                                               .kv_heads = 1,
+                                               .head_size = 22,
+                                               .hidden = 55,
+                                               .vocabulary = 37,
+                                               .max_tokens = 8,
+                                               .type = types[t],
+                                               .group = groups[g],
+                                               .scale_type = IR_F32,
+                                               .has_zero = t != 0,
+                                               .cache_type = IR_F32};
             CHECK(pack(&self, &options));
             CHECK_MESSAGE(all_elements_agree(&self), "type %s, groups of %d",
                           ir_type_name(types[t]), (int)groups[g]);
@@ -120,10 +126,17 @@ TEST(integer_weights_stand_in_place)
 TEST(tied_tables_are_stored_once)
 {
     packed tied, untied;
-    synthetic_options options = {.layers = 1,        .features = 32,    .heads = 2,
-                                 .kv_heads = 2,      .head_size = 8,    .hidden = 48,
-                                 .vocabulary = 1000, .max_tokens = 8,   .type = IR_F32,
-                                 .tied = true,       .cache_type = IR_F32};
+    synthetic_options options = {.layers = 1,
+                                 .features = 32,
+                                 .heads = 2,
+                                 .kv_heads = 2,
+                                 .head_size = 8,
+                                 .hidden = 48,
+                                 .vocabulary = 1000,
+                                 .max_tokens = 8,
+                                 .type = IR_F32,
+                                 .tied = true,
+                                 .cache_type = IR_F32};
     CHECK(pack(&tied, &options));
     options.tied = false;
     CHECK(pack(&untied, &options));
@@ -138,9 +151,15 @@ TEST(tied_tables_are_stored_once)
 TEST(missing_weights_are_named)
 {
     packed self;
-    const synthetic_options options = {.layers = 1,      .features = 16,  .heads = 2,
-                                       .kv_heads = 2,    .head_size = 8,  .hidden = 16,
-                                       .vocabulary = 16, .max_tokens = 8, .type = IR_F32,
+    const synthetic_options options = {.layers = 1,
+                                       .features = 16,
+                                       .heads = 2,
+                                       .kv_heads = 2,
+                                       .head_size = 8,
+                                       .hidden = 16,
+                                       .vocabulary = 16,
+                                       .max_tokens = 8,
+                                       .type = IR_F32,
                                        .cache_type = IR_F32};
     CHECK(pack(&self, &options));
     const cg_weight *weight = &self.program.weights[0].items.items[0];

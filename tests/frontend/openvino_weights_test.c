@@ -7,7 +7,7 @@
 #include "ir/half.h"
 
 /* One cone: N rows of `groups` groups of `group` elements. */
-typedef struct cone {
+typedef struct test_cone {
     const char *type, *precision; /* of the stored numbers */
     unsigned bits;
     bool is_signed;
@@ -17,7 +17,7 @@ typedef struct cone {
     bool f32;                           /* computed in f32: no trailing Convert */
     bool flat;                          /* two-dimensional: no Reshape */
     unsigned leading;                   /* > 0: experts, a dimension before the rows */
-} cone;
+} test_cone;
 
 enum { MOST = 4096 };
 
@@ -29,7 +29,7 @@ typedef struct cone_data {
 } cone_data;
 
 /* Packs numbers as the file stores them. */
-static size_t pack(const cone *cone, const int *numbers, size_t count, unsigned char *bytes)
+static size_t pack(const test_cone *cone, const int *numbers, size_t count, unsigned char *bytes)
 {
     memset(bytes, 0, MOST);
     for (size_t i = 0; i < count; i++) {
@@ -41,13 +41,13 @@ static size_t pack(const cone *cone, const int *numbers, size_t count, unsigned 
     return cone->bits == 8 ? count : (count + 1) / 2;
 }
 
-static int random_number(const cone *cone, uint64_t *state)
+static int random_number(const test_cone *cone, uint64_t *state)
 {
     int levels = 1 << cone->bits, number = (int)(td_random_next(state) % (unsigned)levels);
     return cone->is_signed ? number - levels / 2 : number;
 }
 
-static void fill(const cone *cone, size_t elements, size_t groups, cone_data *data)
+static void fill(const test_cone *cone, size_t elements, size_t groups, cone_data *data)
 {
     uint64_t state = 7;
     for (size_t i = 0; i < elements; i++)
@@ -62,7 +62,7 @@ static void fill(const cone *cone, size_t elements, size_t groups, cone_data *da
 }
 
 /* Writes x[1, K] times the cone's transposed matrix. */
-static void write_model(test_model *model, const cone *cone, cone_data *data)
+static void write_model(test_model *model, const test_cone *cone, cone_data *data)
 {
     unsigned experts = cone->leading > 0 ? cone->leading : 1;
     size_t groups = (size_t)experts * cone->rows * cone->groups, elements = groups * cone->group;
@@ -112,7 +112,7 @@ static void write_model(test_model *model, const cone *cone, cone_data *data)
 }
 
 /* The matrix that MatMul reads must be one quantised constant that means what the cone means. */
-static const char *compare(td_context *context, const cone *cone, const cone_data *data,
+static const char *compare(td_context *context, const test_cone *cone, const cone_data *data,
                            ir_module *module)
 {
     static float values[MOST];
@@ -140,7 +140,7 @@ static const char *compare(td_context *context, const cone *cone, const cone_dat
     return NULL;
 }
 
-static const char *check_cone(const cone *cone)
+static const char *check_cone(const test_cone *cone)
 {
     static test_model model;
     static cone_data data;
@@ -164,7 +164,7 @@ static const char *check_cone(const cone *cone)
 
 #define CHECK_CONE(...)                                                                            \
     do {                                                                                           \
-        const char *wrong = check_cone(&(cone){__VA_ARGS__});                                      \
+        const char *wrong = check_cone(&(test_cone){__VA_ARGS__});                                      \
         CHECK_MESSAGE(wrong == NULL, "%s", wrong);                                                 \
     } while (0)
 

@@ -393,6 +393,7 @@ TEST(sentencepiece_model)
     CHECK_MESSAGE(read_bytes(&context, model, size, &t) == TD_OK, "%s", context.message);
     CHECK_IDS(&t, "  a  a ", 0, " 9 9");
     CHECK_IDS(&t, "   ", 0, "");
+    CHECK_IDS(&t, " a  [@]  a ", 0, " 9 3 10 9"); /* only the text's own ends are trimmed */
     fe_tokenizer_release(&context, &t);
 }
 
