@@ -144,6 +144,13 @@ td_status ir_module_add_constant_bytes(ir_module *module, const char *name, ir_t
     return ir_module_add_constant(module, &constant, added);
 }
 
+bool ir_constant_suits_blocks(const ir_constant *constant)
+{
+    const unsigned bits = ir_type_bits(constant->type);
+    return constant->scale != NULL && constant->shape.rank == 2 && (bits == 4 || bits == 8) &&
+           (constant->group % IR_QUANTIZE_BLOCK == 0 || constant->group == last_axis(constant));
+}
+
 /* --- reading --- */
 
 static const char *description(const ir_constant *constant)

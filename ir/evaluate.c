@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Cones are evaluated while a file is imported, which may ask for tensors of any size. */
+#define MOST_CONE_ELEMENTS (UINT64_C(1) << 25)
+
 /* --- messages and scratch --- */
 
 td_status ir_evaluate_fail(ir_evaluator *evaluator, const ir_node *node, td_status status,
@@ -636,7 +639,10 @@ td_status ir_evaluate_cone(ir_evaluator *evaluator, ir_graph *graph, const ir_va
                            const ir_tensor **result)
 {
     run_request request = {graph, symbols, inputs, false, value};
-    TD_TRY(run(evaluator, &request));
+    evaluator->most_elements = MOST_CONE_ELEMENTS;
+    td_status status = run(evaluator, &request);
+    evaluator->most_elements = 0;
+    TD_TRY(status);
     *result = ir_evaluator_value(evaluator, value);
     if (*result == NULL)
         return td_fail(evaluator->context, TD_INVALID,

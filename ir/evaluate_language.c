@@ -124,6 +124,37 @@ td_status ir_evaluate_rms_norm(ir_evaluator *evaluator, const ir_node *node,
     return TD_OK;
 }
 
+/* --- quantize_rows --- */
+
+td_status ir_evaluate_quantize_rows(ir_evaluator *evaluator, const ir_node *node,
+                                    const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    const ir_tensor *x = inputs[0];
+    TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
+    if (x->rank == 0)
+        return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                                "its operand is a scalar; rows are accepted");
+    const uint64_t length = row_length(x);
+    const uint64_t blocks = (length + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
+    int64_t dims[IR_MAX_RANK];
+    memcpy(dims, x->dim, sizeof dims);
+    dims[x->rank - 1] = (int64_t)blocks;
+    TD_TRY(ir_evaluate_allocate_like(evaluator, node, IR_I8, x, &outputs[0]));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, x->rank, dims, &outputs[1]));
+    const float *row = ir_tensor_floats(evaluator, x);
+    if (row == NULL)
+        return td_fail_memory(evaluator->context);
+    int8_t *q = outputs[0].data;
+    float *scale = outputs[1].data;
+    for (uint64_t token = 0; token < row_count(x); token++, row += length, q += length)
+        for (uint64_t first = 0; first < length; first += IR_QUANTIZE_BLOCK) {
+            const uint64_t left = length - first;
+            *scale++ = ir_quantize_block(
+                row + first, left < IR_QUANTIZE_BLOCK ? left : IR_QUANTIZE_BLOCK, q + first);
+        }
+    return TD_OK;
+}
+
 /* --- rotary_table, rope --- */
 
 td_status ir_evaluate_rotary_table(ir_evaluator *evaluator, const ir_node *node,

@@ -57,6 +57,7 @@ struct ir_evaluator {
     const ir_graph *graph;          /* of the last run, whose values are in: */
     TD_ARRAY(ir_slot) values;
     TD_ARRAY(void *) scratch; /* of the node that runs */
+    uint64_t most_elements;   /* of a result, while a cone is evaluated; 0: any number */
 };
 
 typedef td_status (*ir_evaluate_function)(ir_evaluator *evaluator, const ir_node *node,
@@ -180,8 +181,10 @@ td_status ir_panels_of_constant(ir_evaluator *evaluator, const ir_constant *cons
 td_status ir_panels_of_numbers(ir_evaluator *evaluator, const float *numbers, uint64_t rows,
                                uint64_t columns, int64_t row_stride, int64_t column_stride,
                                ir_panels *panels);
-/* out[t * rows + n] for tokens rows of x [tokens, columns]. */
-td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x, float *out);
+/* out[t * rows + n] for tokens rows of x [tokens, columns]. With block_scales, x holds the integers
+ * of quantize_rows and block_scales their scales; else NULL. */
+td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
+                             const float *block_scales, float *out);
 
 /* --- the ops, by file --- */
 
@@ -199,6 +202,7 @@ IR_EVALUATE(convert);
 /* ir/evaluate_products.c */
 IR_EVALUATE(matmul);
 IR_EVALUATE(linear);
+IR_EVALUATE(linear_quantized);
 
 /* ir/evaluate_reduce.c */
 IR_EVALUATE(reduce);
@@ -237,6 +241,7 @@ IR_EVALUATE(write_state);
 /* ir/evaluate_language.c */
 IR_EVALUATE(embed);
 IR_EVALUATE(rms_norm);
+IR_EVALUATE(quantize_rows);
 IR_EVALUATE(rotary_table);
 IR_EVALUATE(rope);
 IR_EVALUATE(gated_silu);

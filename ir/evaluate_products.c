@@ -39,6 +39,31 @@ static void multiply_panel(const float *x, const float *panel, const float *scal
     memcpy(out, sums, sizeof sums);
 }
 
+/* The same for quantised activations. The integers are carried by floats: every sum of a block is
+ * exact, being smaller than 2^24. */
+FOR_SEVERAL_MACHINES
+static void multiply_panel_blocks(const float *q, const float *block_scales, const float *panel,
+                                  const float *scales, uint64_t columns, uint64_t group, float *out)
+{
+    float sums[LANES] = {0}, part[LANES] = {0};
+    for (uint64_t first = 0; first < columns; first += IR_QUANTIZE_BLOCK) {
+        uint64_t end = columns - first < IR_QUANTIZE_BLOCK ? columns : first + IR_QUANTIZE_BLOCK;
+        float dot[LANES] = {0};
+        for (uint64_t k = first; k < end; k++)
+            for (size_t lane = 0; lane < LANES; lane++)
+                dot[lane] += q[k] * panel[k * LANES + lane];
+        for (size_t lane = 0; lane < LANES; lane++)
+            part[lane] = fmaf(dot[lane], block_scales[first / IR_QUANTIZE_BLOCK], part[lane]);
+        if (end % group != 0)
+            continue;
+        for (size_t lane = 0; lane < LANES; lane++) {
+            sums[lane] = fmaf(part[lane], scales[first / group * LANES + lane], sums[lane]);
+            part[lane] = 0.0f;
+        }
+    }
+    memcpy(out, sums, sizeof sums);
+}
+
 /* --- panels --- */
 
 static uint64_t panel_count(const ir_panels *panels)
@@ -199,15 +224,21 @@ static td_status take_panel(ir_panels *panels, uint64_t panel, const float **val
     return TD_OK;
 }
 
-td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x, float *out)
+td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
+                             const float *block_scales, float *out)
 {
+    const uint64_t blocks = (panels->columns + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
     for (uint64_t panel = 0; tokens > 0 && panel < panel_count(panels); panel++) {
         const float *values = NULL, *scales = NULL;
         TD_TRY(take_panel(panels, panel, &values, &scales));
         for (uint64_t token = 0; token < tokens; token++) {
             float lanes[LANES];
-            multiply_panel(x + token * panels->columns, values, scales, panels->columns,
-                           panels->group, lanes);
+            const float *row = x + token * panels->columns;
+            if (block_scales == NULL)
+                multiply_panel(row, values, scales, panels->columns, panels->group, lanes);
+            else
+                multiply_panel_blocks(row, block_scales + token * blocks, values, scales,
+                                      panels->columns, panels->group, lanes);
             memcpy(out + token * panels->rows + panel * LANES, lanes,
                    rows_of_panel(panels, panel) * sizeof *out);
         }
@@ -217,24 +248,55 @@ td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
 
 /* --- linear --- */
 
-td_status ir_evaluate_linear(ir_evaluator *evaluator, const ir_node *node,
-                             const ir_tensor *const *inputs, ir_tensor *outputs)
+/* Allocates [.., rows of the weight] for activations [.., columns of the weight]. */
+static td_status allocate_product(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *x,
+                                  const ir_tensor *weight, ir_tensor *out)
 {
-    const ir_tensor *x = inputs[0], *weight = inputs[1];
-    const ir_tensor *bias = node->input_count > 2 ? inputs[2] : NULL;
-    ir_tensor *out = &outputs[0];
-    TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
     if (x->rank == 0 || weight->rank != 2 || x->dim[x->rank - 1] != weight->dim[1])
         return ir_evaluate_fail(
             evaluator, node, TD_INVALID,
             "its activations have rows of %" PRId64 " numbers; the weight wants %" PRId64,
             x->rank > 0 ? x->dim[x->rank - 1] : 0, weight->rank == 2 ? weight->dim[1] : 0);
-    uint64_t rows = (uint64_t)weight->dim[0], columns = (uint64_t)weight->dim[1];
-    uint64_t tokens = (uint64_t)ir_dims_product(x->dim, 0, x->rank - 1);
     int64_t dims[IR_MAX_RANK];
     memcpy(dims, x->dim, sizeof dims);
     dims[x->rank - 1] = weight->dim[0];
-    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, x->rank, dims, out));
+    return ir_evaluate_allocate(evaluator, node, IR_F32, x->rank, dims, out);
+}
+
+/* Adds input number `number` (from 0), the bias, if the node has it, to every row. */
+static td_status add_bias(ir_evaluator *evaluator, const ir_node *node,
+                          const ir_tensor *const *inputs, uint32_t number, ir_tensor *out)
+{
+    if (node->input_count <= number)
+        return TD_OK;
+    const ir_tensor *bias = inputs[number];
+    const uint64_t rows = (uint64_t)out->dim[out->rank - 1];
+    if (bias->elements != rows)
+        return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                                "its bias has %" PRIu64 " numbers; the weight has %" PRIu64 " rows",
+                                bias->elements, rows);
+    TD_TRY(ir_evaluate_want_floats(evaluator, node, bias, (int)number + 1));
+    const float *added = ir_tensor_floats(evaluator, bias);
+    if (added == NULL)
+        return td_fail_memory(evaluator->context);
+    float *result = out->data;
+    for (uint64_t first = 0; first < out->elements; first += rows)
+        for (uint64_t row = 0; row < rows; row++)
+            result[first + row] = result[first + row] + added[row];
+    return TD_OK;
+}
+
+static uint64_t token_count(const ir_tensor *x)
+{
+    return (uint64_t)ir_dims_product(x->dim, 0, x->rank - 1);
+}
+
+td_status ir_evaluate_linear(ir_evaluator *evaluator, const ir_node *node,
+                             const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    const ir_tensor *x = inputs[0], *weight = inputs[1];
+    TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
+    TD_TRY(allocate_product(evaluator, node, x, weight, &outputs[0]));
     const float *numbers = ir_tensor_floats(evaluator, x);
     if (numbers == NULL)
         return td_fail_memory(evaluator->context);
@@ -246,24 +308,41 @@ td_status ir_evaluate_linear(ir_evaluator *evaluator, const ir_node *node,
         const float *weights = ir_tensor_floats(evaluator, weight);
         if (weights == NULL)
             return td_fail_memory(evaluator->context);
-        TD_TRY(ir_panels_of_numbers(evaluator, weights, rows, columns, weight->dim[1], 1, &panels));
+        TD_TRY(ir_panels_of_numbers(evaluator, weights, (uint64_t)weight->dim[0],
+                                    (uint64_t)weight->dim[1], weight->dim[1], 1, &panels));
     }
-    TD_TRY(ir_panels_multiply(&panels, tokens, numbers, out->data));
-    if (bias == NULL)
-        return TD_OK;
-    if (bias->elements != rows)
+    TD_TRY(ir_panels_multiply(&panels, token_count(x), numbers, NULL, outputs[0].data));
+    return add_bias(evaluator, node, inputs, 2, &outputs[0]);
+}
+
+/* The integers as floats, which hold them exactly. */
+static float *widen(ir_evaluator *evaluator, const ir_tensor *q)
+{
+    float *wide = ir_evaluate_scratch(evaluator, q->elements, sizeof *wide);
+    const int8_t *stored = q->data;
+    for (uint64_t i = 0; wide != NULL && i < q->elements; i++)
+        wide[i] = (float)stored[i];
+    return wide;
+}
+
+td_status ir_evaluate_linear_quantized(ir_evaluator *evaluator, const ir_node *node,
+                                       const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    const ir_tensor *q = inputs[0], *scales = inputs[1], *weight = inputs[2];
+    TD_TRY(allocate_product(evaluator, node, q, weight, &outputs[0]));
+    const int64_t blocks = (weight->dim[1] + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
+    if (scales->rank != q->rank || scales->dim[q->rank - 1] != blocks ||
+        token_count(scales) != token_count(q))
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its bias has %" PRIu64 " numbers; the weight has %" PRIu64 " rows",
-                                bias->elements, rows);
-    TD_TRY(ir_evaluate_want_floats(evaluator, node, bias, 3));
-    const float *added = ir_tensor_floats(evaluator, bias);
-    if (added == NULL)
+                                "its scales must be [%" PRIu64 ", %" PRId64 "]", token_count(q),
+                                blocks);
+    const float *integers = widen(evaluator, q);
+    if (integers == NULL)
         return td_fail_memory(evaluator->context);
-    float *result = out->data;
-    for (uint64_t token = 0; token < tokens; token++)
-        for (uint64_t row = 0; row < rows; row++)
-            result[token * rows + row] = result[token * rows + row] + added[row];
-    return TD_OK;
+    ir_panels panels = {0};
+    TD_TRY(ir_panels_of_constant(evaluator, node->inputs[2]->constant, &panels));
+    TD_TRY(ir_panels_multiply(&panels, token_count(q), integers, scales->data, outputs[0].data));
+    return add_bias(evaluator, node, inputs, 3, &outputs[0]);
 }
 
 /* --- matmul --- */
@@ -333,7 +412,7 @@ static td_status multiply_batches(ir_evaluator *evaluator, const matrices *a, co
     for (uint64_t batch = 0; batch < batches; batch++) {
         gather_rows(a, walk_a.offset, rows);
         panels.numbers = b->numbers + walk_b.offset * b->rows * b->columns;
-        TD_TRY(ir_panels_multiply(&panels, (uint64_t)a->rows, rows,
+        TD_TRY(ir_panels_multiply(&panels, (uint64_t)a->rows, rows, NULL,
                                   out + batch * (uint64_t)a->rows * (uint64_t)b->columns));
         ir_walk_next(&walk_a);
         ir_walk_next(&walk_b);

@@ -62,6 +62,8 @@ static const ir_evaluate_row rows[IR_OP_COUNT] = {
     ROW_STREAMED(embed, embed, 0),
     ROW(rms_norm, rms_norm),
     ROW_STREAMED(linear, linear, 1),
+    ROW(quantize_rows, quantize_rows),
+    ROW_STREAMED(linear_quantized, linear_quantized, 2),
     ROW(rotary_table, rotary_table),
     ROW(rope, rope),
     ROW(gated_silu, gated_silu),

@@ -34,6 +34,11 @@ td_status ir_evaluate_allocate(ir_evaluator *evaluator, const ir_node *node, ir_
                                     "dimension %" PRIu32 " of the result would be %" PRId64, i,
                                     dims[i]);
     }
+    if (evaluator->most_elements != 0 && made.elements > evaluator->most_elements)
+        return ir_evaluate_fail(evaluator, node, TD_UNSUPPORTED,
+                                "a result of %" PRIu64 " elements; at most %" PRIu64
+                                " are evaluated to learn what a subgraph computes",
+                                made.elements, evaluator->most_elements);
     uint64_t bytes;
     if (!td_multiply(made.elements, ir_element_bytes(type), &bytes) || bytes > PTRDIFF_MAX)
         return ir_evaluate_fail(evaluator, node, TD_INVALID, "the result is too large");

@@ -249,24 +249,82 @@ td_status ir_infer_rope(ir_node *node)
     return ir_infer_unary(node);
 }
 
-td_status ir_infer_linear(ir_node *node)
+/* Activations [.., K] times the weight [N, K] that is input number `first`; a bias may follow. */
+static td_status infer_product(ir_node *node, uint32_t first)
 {
-    const ir_shape *weight = ir_input_shape(node, 1);
+    const ir_shape *weight = ir_input_shape(node, first);
     ir_shape result = *ir_input_shape(node, 0);
-    TD_TRY(ir_require_rank(node, 1, 2));
+    TD_TRY(ir_require_rank(node, first, 2));
     if (result.rank == 0)
         return ir_infer_fail(node, "input 1 is a scalar; activations [tokens, K] are needed");
     ir_dim merged;
     TD_TRY(ir_merge_dims(node, last_dim(&result), &weight->dim[1],
                          "the lengths of activations and of weight rows", &merged));
-    if (node->input_count > 2) {
-        TD_TRY(ir_require_rank(node, 2, 1));
-        TD_TRY(ir_merge_dims(node, &weight->dim[0], &ir_input_shape(node, 2)->dim[0],
+    if (node->input_count > first + 1) {
+        TD_TRY(ir_require_rank(node, first + 1, 1));
+        TD_TRY(ir_merge_dims(node, &weight->dim[0], &ir_input_shape(node, first + 1)->dim[0],
                              "the number of weight rows and the length of the bias", &merged));
     }
     result.dim[result.rank - 1] = weight->dim[0];
     ir_set_output(node, 0, IR_F32, &result);
     return TD_OK;
+}
+
+td_status ir_infer_linear(ir_node *node)
+{
+    return infer_product(node, 1);
+}
+
+/* [.., K] -> [.., blocks of K], the shape of the scales of quantize_rows. */
+static td_status infer_scales(const ir_node *node, const ir_shape *rows, ir_shape *scales)
+{
+    if (rows->rank == 0 || !ir_dim_is_constant(last_dim(rows)))
+        return ir_infer_fail(node,
+                             "input 1 has shape %s; activations [tokens, K] are needed, where K is "
+                             "a number",
+                             ir_shape_describe(node->graph->module, rows).text);
+    const int64_t length = last_dim(rows)->constant;
+    *scales = *rows;
+    scales->dim[rows->rank - 1] =
+        ir_dim_constant(length / IR_QUANTIZE_BLOCK + (length % IR_QUANTIZE_BLOCK != 0 ? 1 : 0));
+    return TD_OK;
+}
+
+td_status ir_infer_quantize_rows(ir_node *node)
+{
+    ir_shape scales;
+    const ir_type type = node->inputs[0]->type;
+    if (!ir_type_is_float(type) && type != IR_OPAQUE)
+        return ir_infer_fail(node, "input 1 has element type %s; floats are needed",
+                             ir_type_name(type));
+    TD_TRY(infer_scales(node, ir_input_shape(node, 0), &scales));
+    ir_set_output(node, 0, IR_I8, ir_input_shape(node, 0));
+    ir_set_output(node, 1, IR_F32, &scales);
+    return TD_OK;
+}
+
+td_status ir_infer_linear_quantized(ir_node *node)
+{
+    const ir_value *q = node->inputs[0], *given = node->inputs[1], *weight = node->inputs[2];
+    ir_shape scales;
+    if (q->type != IR_I8 || given->type != IR_F32)
+        return ir_infer_fail(node,
+                             "inputs 1 and 2 have element types %s and %s; i8 and f32 scales as of "
+                             "quantize_rows are needed",
+                             ir_type_name(q->type), ir_type_name(given->type));
+    TD_TRY(infer_scales(node, &q->shape, &scales));
+    TD_TRY(ir_require_rank(node, 1, scales.rank));
+    for (uint32_t i = 0; i < scales.rank; i++) {
+        ir_dim merged;
+        TD_TRY(ir_merge_dims(node, &given->shape.dim[i], &scales.dim[i],
+                             "sizes of the scales and of what the activations need", &merged));
+    }
+    if (weight->kind != IR_VALUE_CONSTANT || !ir_constant_suits_blocks(weight->constant))
+        return ir_infer_fail(node,
+                             "input 3 must be a constant [N, K] of i8, u8, i4 or u4 with scales, "
+                             "one for each row or for groups of a multiple of %d",
+                             IR_QUANTIZE_BLOCK);
+    return infer_product(node, 2);
 }
 
 td_status ir_infer_rotary_table(ir_node *node)

@@ -111,10 +111,10 @@ bool ir_value_bytes_bound(const ir_module *module, ir_type type, const ir_shape 
                           uint64_t *bytes);
 
 typedef struct ir_symbol_info {
-    const char *name;  /* "tokens", "rows", "slots", or "s12" for a `?` of a file */
-    int64_t bound;     /* largest value; INT64_MAX when unknown */
-    bool forwarded;    /* unified with another dimension: */
-    ir_dim forward;    /* read through ir_module_dim_resolve */
+    const char *name; /* "tokens", "rows", "slots", or "s12" for a `?` of a file */
+    int64_t bound;    /* largest value; INT64_MAX when unknown */
+    bool forwarded;   /* unified with another dimension: */
+    ir_dim forward;   /* read through ir_module_dim_resolve */
 } ir_symbol_info;
 
 /* --- constants --- */
@@ -135,9 +135,9 @@ typedef struct ir_source {
  * i4 and u4 are packed two per byte, low half first. */
 typedef struct ir_constant {
     const char *name;
-    ir_type type;    /* stored type */
-    ir_shape shape;  /* static */
-    uint64_t bytes;  /* of the packed array */
+    ir_type type;   /* stored type */
+    ir_shape shape; /* static */
+    uint64_t bytes; /* of the packed array */
     ir_source source;
     struct ir_constant *scale, *zero_point;
     uint32_t group;
@@ -153,6 +153,13 @@ td_status ir_constant_read(td_context *context, const ir_constant *constant, uin
  * whole rows for quantised constants. */
 td_status ir_constant_read_f32(td_context *context, const ir_constant *constant, uint64_t first,
                                uint64_t count, float *values);
+
+/* Numbers along K that share a scale in quantised activations (quantize_rows). */
+#define IR_QUANTIZE_BLOCK 32
+
+/* Whether linear_quantized takes this weight: a matrix of 4 or 8 bit integers with scales, whose
+ * groups hold whole blocks of IR_QUANTIZE_BLOCK, or whole rows. */
+bool ir_constant_suits_blocks(const ir_constant *constant);
 
 /* Reads all elements of an integer (or bool) constant as int64 (at most `capacity`). */
 td_status ir_constant_read_i64(td_context *context, const ir_constant *constant, size_t capacity,
@@ -175,7 +182,7 @@ typedef struct ir_value {
     ir_shape shape;
     const char *name; /* a name from the file, or NULL */
     uint32_t id;      /* dense within the graph, see ir_graph_number */
-    uint32_t output; /* of the producer; of a graph input: its place in graph->inputs */
+    uint32_t output;  /* of the producer; of a graph input: its place in graph->inputs */
     ir_node *producer;
     ir_constant *constant;
 } ir_value;
@@ -225,7 +232,7 @@ struct ir_graph {
     ir_value **outputs;
     const char **output_names;
     size_t output_count, output_capacity;
-    ir_node *first, *last; /* a topological order; state writes and cache updates stay */
+    ir_node *first, *last;            /* a topological order; state writes and cache updates stay */
     uint32_t node_count, value_count; /* set by ir_graph_number */
 };
 
@@ -236,8 +243,8 @@ typedef enum ir_state_kind { IR_STATE_PLAIN, IR_STATE_CACHE } ir_state_kind;
 typedef struct ir_state {
     const char *name;
     ir_state_kind kind;
-    ir_type type;    /* of the elements: f32 or f16 for caches */
-    ir_shape shape;  /* plain */
+    ir_type type;                        /* of the elements: f32 or f16 for caches */
+    ir_shape shape;                      /* plain */
     uint32_t layer, kv_heads, head_size; /* cache; head_size of K and of V is the same */
 } ir_state;
 
@@ -289,8 +296,8 @@ td_status ir_module_add_constant_bytes(ir_module *module, const char *name, ir_t
                                        const ir_shape *shape, const void *bytes,
                                        ir_constant **added);
 
-td_status ir_graph_add_input(ir_graph *graph, const char *name, ir_type type,
-                             const ir_shape *shape, ir_value **value);
+td_status ir_graph_add_input(ir_graph *graph, const char *name, ir_type type, const ir_shape *shape,
+                             ir_value **value);
 td_status ir_graph_add_output(ir_graph *graph, const char *name, ir_value *value);
 /* A value that reads a constant. The reader sees f32 when it is quantised, else its type. */
 td_status ir_graph_add_constant(ir_graph *graph, ir_constant *constant, ir_value **value);

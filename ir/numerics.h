@@ -86,6 +86,26 @@ static inline void ir_sine_cosine(float angle, double *sine, double *cosine)
     *cosine = quadrant == 1 || quadrant == 2 ? -odd_cosine : odd_cosine;
 }
 
+/* Quantises one block of activations, at most IR_QUANTIZE_BLOCK; returns its scale. */
+static inline float ir_quantize_block(const float *x, size_t count, int8_t *q)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t magnitude = ir_f32_bits(x[i]) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+        q[i] = 0;
+    }
+    const float m = ir_f32_from_bits(largest);
+    if (largest >= 0x7f800000u)
+        return NAN;
+    if (m < 0x1.fcp-120f)
+        return 0.0f;
+    const float inverse = 127.0f / m;
+    for (size_t i = 0; i < count; i++)
+        q[i] = (int8_t)rintf(x[i] * inverse);
+    return m / 127.0f;
+}
+
 /* Folds the sixteen lanes of a row reduction. */
 static inline float ir_fold_lanes(float lanes[IR_ROW_LANES])
 {

@@ -93,7 +93,7 @@ static td_status convert_opaque(ov_reader *reader, const ov_layer *layer, ir_val
         const ov_port *port = &layer->outputs[i];
         outputs[i] = node->outputs[i];
         outputs[i]->type = ov_port_type(port);
-        TD_TRY(ov_make_shape(reader, layer, port->dims, port->rank, &outputs[i]->shape));
+        TD_TRY(ov_make_shape(reader, port->dims, port->rank, &outputs[i]->shape));
     }
     return ir_node_infer(node);
 }
@@ -130,7 +130,7 @@ static td_status convert_parameter(ov_reader *reader, const ov_layer *layer, ir_
     if (!ov_parse_shape(shape_text, TD_COUNT_OF(dims), dims, &rank))
         return td_fail(reader->context, TD_INVALID,
                        "shape is \"%.80s\"; a list of dimensions is expected", shape_text);
-    TD_TRY(ov_make_shape(reader, layer, dims, rank, &shape));
+    TD_TRY(ov_make_shape(reader, dims, rank, &shape));
     TD_TRY(ov_first_name(reader, layer->outputs[0].names, layer->name, &name));
     return ir_graph_add_input(reader->graph, name, type, &shape, &outputs[0]);
 }

@@ -31,8 +31,7 @@ ir_type ov_port_type(const ov_port *port);
  * when it is something else or has more than `capacity` dimensions. */
 bool ov_parse_shape(const char *text, uint32_t capacity, int64_t *dims, uint32_t *rank);
 /* A shape of the IR, each OV_DYNAMIC a fresh symbol. Refuses more than IR_MAX_RANK dimensions. */
-td_status ov_make_shape(ov_reader *reader, const ov_layer *layer, const int64_t *dims,
-                        uint32_t rank, ir_shape *shape);
+td_status ov_make_shape(ov_reader *reader, const int64_t *dims, uint32_t rank, ir_shape *shape);
 /* The first of a port's tensor names, in the module's arena; `otherwise` when there is none. */
 td_status ov_first_name(ov_reader *reader, const char *names, const char *otherwise,
                         const char **name);

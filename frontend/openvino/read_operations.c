@@ -270,7 +270,7 @@ static td_status find_or_add_state(ov_reader *reader, const ov_layer *layer, con
         if (!ov_parse_shape(shape, TD_COUNT_OF(dims), dims, &rank))
             return td_fail(reader->context, TD_INVALID,
                            "variable_shape is \"%.80s\"; a list of dimensions is expected", shape);
-        TD_TRY(ov_make_shape(reader, layer, dims, rank, &state.shape));
+        TD_TRY(ov_make_shape(reader, dims, rank, &state.shape));
     }
     return ir_module_add_state(reader->module, &state, &added);
 }

@@ -56,7 +56,8 @@ static td_status sort_ids(ordering *self)
 {
     ov_document *document = self->document;
     size_t count = document->layers.count;
-    memcpy(self->by_id, document->layers.items, count * sizeof *self->by_id);
+    for (size_t i = 0; i < count; i++)
+        self->by_id[i] = document->layers.items[i];
     qsort(self->by_id, count, sizeof *self->by_id, compare_ids);
     for (size_t i = 1; i < count; i++)
         if (self->by_id[i]->id == self->by_id[i - 1]->id)

@@ -86,10 +86,8 @@ bool ov_parse_shape(const char *text, uint32_t capacity, int64_t *dims, uint32_t
     return true;
 }
 
-td_status ov_make_shape(ov_reader *reader, const ov_layer *layer, const int64_t *dims,
-                        uint32_t rank, ir_shape *shape)
+td_status ov_make_shape(ov_reader *reader, const int64_t *dims, uint32_t rank, ir_shape *shape)
 {
-    (void)layer;
     if (rank > IR_MAX_RANK)
         return ov_refuse(reader, "it has %u dimensions; at most %d are accepted", rank,
                          IR_MAX_RANK);
@@ -99,11 +97,8 @@ td_status ov_make_shape(ov_reader *reader, const ov_layer *layer, const int64_t 
             shape->dim[i] = ir_dim_constant(dims[i]);
             continue;
         }
-        char *name = td_arena_format(&reader->module->arena, "s%zu", reader->module->symbols.count);
         ir_symbol symbol;
-        if (name == NULL)
-            return td_fail_memory(reader->context);
-        TD_TRY(ir_module_add_symbol(reader->module, name, INT64_MAX, &symbol));
+        TD_TRY(ir_module_add_symbol(reader->module, NULL, INT64_MAX, &symbol));
         shape->dim[i] = ir_dim_symbol(symbol);
     }
     return TD_OK;

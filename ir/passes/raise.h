@@ -70,6 +70,7 @@ typedef struct raiser {
     TD_ARRAY(raise_table) tables;
     TD_ARRAY(raise_mask) masks;
     TD_ARRAY(ir_state *) used; /* imported states that an attention consumed */
+    ir_constant *table;        /* of the embedding */
     uint32_t layers;
 } raiser;
 

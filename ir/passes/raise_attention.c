@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#define MOST_HEADS 65536 /* heads, and numbers in a head */
+
 /* What one attention reads. */
 typedef struct head_group {
     ir_value *queries;
@@ -100,8 +102,8 @@ static bool size_heads(const raiser *raise, const ir_shape *queries, const raise
 {
     uint32_t axis;
     if (!raise_split(queries, &raise->tokens, &axis, &heads->count, &heads->size) ||
-        axis + 2 != queries->rank || heads->size != key_size ||
-        (keys->before != heads->count && keys->before != 1))
+        axis + 2 != queries->rank || heads->size != key_size || heads->count > MOST_HEADS ||
+        heads->size > MOST_HEADS || (keys->before != heads->count && keys->before != 1))
         return false;
     heads->kv_count = keys->before / keys->repeat;
     return true;

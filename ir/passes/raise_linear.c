@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/raise.h"
 
+#include <string.h>
+
 /* gather(table [V, d], ids) along axis 0 */
 td_status raise_embed(raiser *raise, ir_node *node, bool *applied)
 {
@@ -12,6 +14,7 @@ td_status raise_embed(raiser *raise, ir_node *node, bool *applied)
         ir_node_int(node, "batch_dims", 0) != 0)
         return TD_OK;
     ir_value *inputs[2] = {NULL, raise->ids}, *rows;
+    raise->table = table->constant;
     TD_TRY(raise_constant(raise, table->constant, &inputs[0]));
     TD_TRY(raise_emit_plain(raise, IR_OP_embed, node->name, 2, inputs, &rows));
     *applied = raise_set_rows(raise, node->outputs[0], rows, 1.0);
@@ -27,10 +30,25 @@ static ir_constant *weight_of(ir_value *value)
     return value->constant;
 }
 
+/* Whether two constants are the same stretch of the same file: some exporters list tied weights
+ * twice. */
+static bool same_data(const ir_constant *a, const ir_constant *b)
+{
+    if (a == b || a == NULL || b == NULL)
+        return a == b;
+    return a->type == b->type && a->group == b->group && ir_shape_equal(&a->shape, &b->shape) &&
+           a->source.read == b->source.read && a->source.description != NULL &&
+           b->source.description != NULL &&
+           strcmp(a->source.description, b->source.description) == 0 && !a->missing &&
+           same_data(a->scale, b->scale) && same_data(a->zero_point, b->zero_point);
+}
+
 static td_status emit_linear(raiser *raise, const ir_node *node, ir_value *x, ir_constant *weight,
                              ir_value *bias, ir_value **rows)
 {
     ir_value *inputs[3] = {x, NULL, bias};
+    if (same_data(weight, raise->table))
+        weight = raise->table;
     TD_TRY(raise_constant(raise, weight, &inputs[1]));
     return raise_emit_plain(raise, IR_OP_linear, node->name, bias != NULL ? 3 : 2, inputs, rows);
 }

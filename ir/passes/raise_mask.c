@@ -6,8 +6,9 @@
 
 #include <math.h>
 
-/* A window larger than this many slots is not found, and then only matters beyond them. */
-#define LONGEST_PROBE 8192
+/* A window of this many slots or more is not found. Masks may be built as a square of the context
+ * and then cut, so the longest probe is bounded. */
+#define LONGEST_PROBE 4100
 
 /* An additive mask hides with -1e4 or less. */
 #define HIDDEN (-1e4)
@@ -90,7 +91,13 @@ td_status raise_probe_mask(raiser *raise, ir_value *value, const raise_mask **ma
             return TD_OK;
         }
     raise_mask entry = {.value = value};
-    TD_TRY(evaluate_mask(raise, value, &entry));
+    td_status status = evaluate_mask(raise, value, &entry);
+    if (status == TD_INVALID || status == TD_UNSUPPORTED) {
+        entry.reason =
+            td_arena_format(&raise->module->arena, "its mask: %s", raise->context->message);
+        status = entry.reason != NULL ? TD_OK : td_fail_memory(raise->context);
+    }
+    TD_TRY(status);
     if (!td_array_push(raise->context, &raise->masks, entry))
         return td_fail_memory(raise->context);
     *mask = &raise->masks.items[raise->masks.count - 1];

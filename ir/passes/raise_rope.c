@@ -7,10 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Positions at which the table is evaluated. Frequencies are read at 1; the others prove that the
- * angle is linear in the position, the last one that it stays so. */
-static const int64_t probed[] = {0, 1, 2, 7, 500};
-#define PROBES TD_COUNT_OF(probed)
+/* Positions at which the table is evaluated: these, and the last one of the context up to FAR.
+ * Frequencies are read at 1; the others prove that the angle is linear in the position. */
+static const int64_t near[] = {0, 1, 2, 7};
+#define FAR    500
+#define PROBES (TD_COUNT_OF(near) + 1)
 
 /* How far cosines and sines may be off, per unit of angle, plus a constant part: they were computed
  * in f32 from angles that were rounded to f32. */
@@ -121,6 +122,13 @@ static bool match_halves(matcher *match, const ir_node *concat, rotary *rotation
 
 /* --- the meaning --- */
 
+static void choose_positions(const raiser *raise, int64_t positions[PROBES])
+{
+    int64_t context = ir_dim_bound(raise->module, &raise->slots);
+    memcpy(positions, near, sizeof near);
+    positions[PROBES - 1] = context > FAR ? FAR : context < 1 ? 0 : context - 1;
+}
+
 /* Evaluates a table [tokens, n] at the probed positions; numbers has room for PROBES * size. *width
  * is n, or 0 when the value has another layout. */
 static td_status probe(raiser *raise, ir_value *value, int64_t size, double *numbers,
@@ -129,12 +137,14 @@ static td_status probe(raiser *raise, ir_value *value, int64_t size, double *num
     uint32_t axis;
     int64_t before, after;
     const ir_tensor *tensor;
+    int64_t positions[PROBES];
     *width = 0;
+    choose_positions(raise, positions);
     if (!ir_type_is_float(value->type) ||
         !raise_split(&value->shape, &raise->tokens, &axis, &before, &after) || before != 1 ||
         (after != size && after != size / 2))
         return TD_OK;
-    TD_TRY(match_evaluate(&raise->match, value, 0, (int64_t)PROBES, probed, &tensor));
+    TD_TRY(match_evaluate(&raise->match, value, 0, (int64_t)PROBES, positions, &tensor));
     if (tensor->elements != PROBES * (uint64_t)after)
         return TD_OK;
     for (uint64_t i = 0; i < tensor->elements; i++)
@@ -165,12 +175,12 @@ static ir_value *angles_behind(matcher *match, ir_value *value)
 
 /* Whether numbers[p][i] is scale * function(position * frequency), for both halves of a table of
  * full width. */
-static bool proves(const double *numbers, int64_t width, const float *frequencies, int64_t half,
-                   double scale, double (*function)(double))
+static bool proves(const int64_t positions[PROBES], const double *numbers, int64_t width,
+                   const float *frequencies, int64_t half, double scale, double (*function)(double))
 {
     for (size_t p = 0; p < PROBES; p++)
         for (int64_t i = 0; i < width; i++) {
-            double angle = (double)((float)probed[p] * frequencies[i % half]);
+            double angle = (double)((float)positions[p] * frequencies[i % half]);
             double error = numbers[(int64_t)p * width + i] - scale * function(angle);
             if (!(fabs(error) <= fabs(scale) * (TOLERANCE + TOLERANCE_PER_ANGLE * fabs(angle))))
                 return false;
@@ -183,6 +193,7 @@ static td_status learn_table(raiser *raise, const rotary *rotation, double *cosi
                              float *frequencies, double *scale, bool *learned)
 {
     int64_t size = rotation->size, half = size / 2, width, sine_width, angle_width = 0;
+    int64_t positions[PROBES];
     *learned = false;
     TD_TRY(probe(raise, rotation->cosine, size, cosines, &width));
     ir_value *angles = angles_behind(&raise->match, rotation->cosine);
@@ -193,11 +204,12 @@ static td_status learn_table(raiser *raise, const rotary *rotation, double *cosi
     TD_TRY(probe(raise, rotation->sine, size, sines, &sine_width));
     if (width == 0 || sine_width == 0)
         return TD_OK;
-    *scale = cosines[0]; /* the cosine of angle zero is one */
+    *scale = raise_decimal(cosines[0]); /* the cosine of angle zero is one */
+    choose_positions(raise, positions);
     for (int64_t i = 0; i < half && angle_width == 0; i++)
         frequencies[i] = (float)atan2(sines[sine_width + i], cosines[width + i]);
-    *learned = *scale != 0.0 && proves(cosines, width, frequencies, half, *scale, cos) &&
-               proves(sines, sine_width, frequencies, half, *scale, sin);
+    *learned = *scale != 0.0 && proves(positions, cosines, width, frequencies, half, *scale, cos) &&
+               proves(positions, sines, sine_width, frequencies, half, *scale, sin);
     return TD_OK;
 }
 
@@ -281,7 +293,9 @@ static td_status raise_rotation(raiser *raise, const ir_node *node, const rotary
     if (status == TD_OK)
         status = learn_table(raise, rotation, numbers, numbers + PROBES * (size_t)size, frequencies,
                              &scale, &learned);
-    if (status == TD_OK && !learned)
+    if (status == TD_INVALID || status == TD_UNSUPPORTED)
+        status = raise_because(raise, node, "its table: %s", raise->context->message);
+    else if (status == TD_OK && !learned)
         status = raise_because(raise, node,
                                "its cosines and sines are not those of position * frequency");
     if (status == TD_OK && learned)

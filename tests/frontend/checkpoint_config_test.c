@@ -310,7 +310,7 @@ TEST(refuses_directories_in_a_sentence)
     CHECK(import(&context, &tiny, &model) == TD_IO);
     write_text(&tiny, "config.json", "{\n\"model_type\":");
     CHECK(import(&context, &tiny, &model) == TD_INVALID);
-    CHECK(strstr(context.message, "config.json:2: ") != NULL);
+    CHECK(strstr(context.message, "config.json: line 2") != NULL);
     write_text(&tiny, "config.json", "{" TINY "}");
     CHECK(import(&context, &tiny, &model) == TD_INVALID);
     CHECK(strstr(context.message, "neither model.safetensors nor") != NULL);

@@ -7,6 +7,8 @@
 #include "frontend/frontend.h"
 #include "ir/evaluate.h"
 
+#include <string.h>
+
 #define GREEDY_TOKENS 64 /* the bound of one pass */
 
 typedef struct greedy {

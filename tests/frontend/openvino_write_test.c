@@ -241,6 +241,54 @@ TEST(tied_weights_stay_tied)
     remove_files("tied");
 }
 
+/* Lists the embedding's Const a second time, with the same offset, and lets the second reader of
+ * the first one read that, as other exporters do with tied weights. */
+static bool list_table_twice(td_context *context, const char *path)
+{
+    static const char edge_start[] = "<edge from-layer=\"", other[] = "99999";
+    td_file file;
+    char edge[80];
+    if (td_file_map(context, path, &file) != TD_OK)
+        return false;
+    char *document = calloc(file.size + 1, 1);
+    memcpy(document, file.data, file.size);
+    td_file_unmap(context, &file);
+    const char *name = strstr(document, "\" name=\"embed_tokens\" type=\"Const\""), *id = name;
+    while (id[-1] != '"')
+        id--;
+    snprintf(edge, sizeof edge, "%s%.*s\"", edge_start, (int)(name - id), id);
+    const char *layers_end = strstr(document, "</layers>");
+    const char *layer_end = strstr(name, "</layer>") + strlen("</layer>");
+    const char *second = strstr(strstr(document, edge) + 1, edge) + strlen(edge_start);
+    FILE *output = fopen(path, "w");
+    fprintf(output, "%.*s<layer id=\"%s%.*s", (int)(layers_end - document), document, other,
+            (int)(layer_end - name), name);
+    fprintf(output, "%.*s%s%s", (int)(second - layers_end), layers_end, other,
+            second + (name - id));
+    free(document);
+    return fclose(output) == 0;
+}
+
+TEST(weights_listed_twice_are_tied)
+{
+    td_context context;
+    td_context_init(&context);
+    fe_model model, imported;
+    const fe_options options = {0};
+    CHECK(small_llama_build(&context, &(small_llama){.layers = 1, .tied = true}, &model) == TD_OK);
+    CHECK(fe_write_openvino(&model, path_of("twice", ".xml")) == TD_OK);
+    CHECK(list_table_twice(&context, path_of("twice", ".xml")));
+    CHECK_MESSAGE(fe_import_openvino(&context, path_of("twice", ".xml"), &options, &imported) ==
+                      TD_OK,
+                  "%s", context.message);
+    const ir_graph *forward = ir_module_find_graph(imported.module, "forward");
+    CHECK(forward->first->inputs[0]->constant ==
+          forward->outputs[0]->producer->inputs[1]->constant);
+    ir_module_release(model.module);
+    ir_module_release(imported.module);
+    remove_files("twice");
+}
+
 /* --- files --- */
 
 static bool same_files(td_context *context, const char *suffix)

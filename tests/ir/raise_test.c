@@ -98,11 +98,11 @@ static void add_matrix(td_text *text, const char *name, const char *shape, int c
     td_text_printf(text, "}\n");
 }
 
-/* cos or sin of position * frequency, as a table of the first 600 positions. */
+/* cos or sin of position * frequency, as a table of as many positions as there are slots. */
 static void add_table(td_text *text, const char *name, double (*function)(double))
 {
-    td_text_printf(text, "constant @%s \"%s\": f32[600, 4] = {", name, name);
-    for (int i = 0; i < 600 * 4; i++)
+    td_text_printf(text, "constant @%s \"%s\": f32[128, 4] = {", name, name);
+    for (int i = 0; i < 128 * 4; i++)
         td_text_printf(text, "%s%.9g", i > 0 ? ", " : "",
                        (double)(float)function((double)((float)(i / 4) * (i % 2 ? 0.01f : 1.0f))));
     td_text_printf(text, "}\n");
