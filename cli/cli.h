@@ -32,7 +32,8 @@ int cli_exit_status(const td_context *context, td_status status);
 typedef struct cli_options {
     /* models */
     const char *target, *drafter, *tokenizer;
-    const char *weights; /* keep, f32, f16, q8 */
+    const char *weights;     /* keep, f32, f16, q8, q4 */
+    const char *activations; /* f32, q8 */
     bool random_weights;
     uint64_t random_seed;
     const char *constants, *print_after;

@@ -13,6 +13,7 @@
 void cli_options_init(cli_options *options)
 {
     *options = (cli_options){.weights = "keep",
+                             .activations = "f32",
                              .orderer = "auto",
                              .emit = CG_EXECUTABLE,
                              .name = "model",
@@ -56,7 +57,7 @@ uint64_t cli_parse_size(struct argp_state *state, const char *option, const char
 void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
                        bool *random_weights, uint64_t *seed)
 {
-    static const char *const kinds[] = {"keep", "f32", "f16", "q8"};
+    static const char *const kinds[] = {"keep", "f32", "f16", "q8", "q4"};
     static const char random_prefix[] = "random:";
     if (strncmp(text, random_prefix, sizeof random_prefix - 1) == 0) {
         *random_weights = true;
@@ -69,7 +70,17 @@ void cli_parse_weights(struct argp_state *state, const char *text, const char **
             *kind = kinds[i];
             return;
         }
-    argp_error(state, "--weights=%s: expected keep, f32, f16, q8 or random:SEED", text);
+    argp_error(state, "--weights=%s: expected keep, f32, f16, q8, q4 or random:SEED", text);
+}
+
+static const char *parse_activations(struct argp_state *state, const char *text)
+{
+    static const char *const kinds[] = {"f32", "q8"};
+    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
+        if (strcmp(text, kinds[i]) == 0)
+            return kinds[i];
+    argp_error(state, "--activations=%s: expected f32 or q8", text);
+    return kinds[0];
 }
 
 enum {
@@ -77,6 +88,7 @@ enum {
     KEY_DRAFTER,
     KEY_TOKENIZER,
     KEY_WEIGHTS,
+    KEY_ACTIVATIONS,
     KEY_CONSTANTS,
     KEY_PRINT_AFTER,
     KEY_CONTEXT,
@@ -97,10 +109,11 @@ static const struct argp_option model_options[] = {
     {"tokenizer", KEY_TOKENIZER, "FILE", 0,
      "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the target)", 1},
     {"weights", KEY_WEIGHTS, "KIND", 0,
-     "keep (default), f32, f16 or q8 (8 bits, groups of 32); random:SEED fills weights whose file "
-     "is "
-     "missing, and may be given beside another",
+     "keep (default), f32, f16, q8 or q4 (8 or 4 bits, groups of 32); random:SEED fills weights "
+     "whose file is missing, and may be given beside another",
      1},
+    {"activations", KEY_ACTIVATIONS, "KIND", 0,
+     "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 1},
     {"constants", KEY_CONSTANTS, "FILE", 0,
      "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 1},
     {"context", KEY_CONTEXT, "N", 0, "tokens of context (default: what the model says)", 1},
@@ -130,6 +143,9 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
     case KEY_WEIGHTS:
         cli_parse_weights(state, argument, &options->weights, &options->random_weights,
                           &options->random_seed);
+        return 0;
+    case KEY_ACTIVATIONS:
+        options->activations = parse_activations(state, argument);
         return 0;
     case KEY_CONSTANTS:
         options->constants = argument;

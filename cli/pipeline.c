@@ -14,6 +14,23 @@
 
 static const char *const model_names[] = {"target", "drafter"};
 
+/* What the options ask for beyond the model as it is in its file. */
+static td_status adapt_model(const cli_options *options, ir_module *module)
+{
+    if (options->layers > 0) {
+        TD_TRY(ir_pass_cut_layers(module, options->layers));
+        TD_TRY(ir_print_after(module, "cut_layers", options->print_after));
+    }
+    TD_TRY(ir_pass_convert_weights(module, options->weights));
+    TD_TRY(ir_pass_remove_dead(module));
+    TD_TRY(ir_print_after(module, "convert_weights", options->print_after));
+    if (strcmp(options->activations, "q8") == 0) {
+        TD_TRY(ir_pass_quantize_activations(module));
+        TD_TRY(ir_print_after(module, "quantize_activations", options->print_after));
+    }
+    return TD_OK;
+}
+
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model)
 {
@@ -23,13 +40,7 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
                                .context_length = options->context_length,
                                .print_after = options->print_after};
     TD_TRY(fe_import(context, path, &import, model));
-    td_status status = TD_OK;
-    if (options->layers > 0)
-        status = ir_pass_cut_layers(model->module, options->layers);
-    if (status == TD_OK)
-        status = ir_pass_convert_weights(model->module, options->weights);
-    if (status == TD_OK)
-        status = ir_pass_remove_dead(model->module);
+    td_status status = adapt_model(options, model->module);
     if (status != TD_OK) {
         ir_module_release(model->module);
         model->module = NULL;
@@ -164,6 +175,7 @@ static void fill_request(const cli_options *options, cli_program *program)
     request->models = program->lowered;
     request->model_count = program->model_count;
     request->plan = &program->plan;
+    request->activations = options->activations;
     request->max_draft = program->model_count > 1 ? options->max_draft : 0;
     request->tokenizer = program->tokenizer.blob;
     request->tokenizer_bytes = program->tokenizer.bytes;

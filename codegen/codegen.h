@@ -56,7 +56,7 @@ typedef struct cg_request {
     cg_emit emit;
     cg_model *models;
     size_t model_count;
-    const sched_plan *plan; /* graphs in the order models[0].forward, models[0].commit, ... */
+    const sched_plan *plan;  /* graphs in the order models[0].forward, models[0].commit, ... */
     const char *activations; /* "f32" or "q8": what the modules were made for; recorded */
     uint32_t max_draft;
     const unsigned char *tokenizer; /* blob or NULL */

@@ -33,17 +33,26 @@ static td_status fill_file(const workshop *shop, const char *path, const void *b
     return TD_OK;
 }
 
-static td_status open_workshop(workshop *shop)
+td_status cg_make_folder(td_arena *arena, char **made)
 {
-    td_context *context = shop->program->context;
+    td_context *context = arena->context;
     const char *root = getenv("TMPDIR");
     if (root == NULL || root[0] == '\0')
         root = "/tmp";
-    char *folder = td_arena_format(&shop->arena, "%s/tandem-XXXXXX", root);
+    char *folder = td_arena_format(arena, "%s/tandem-XXXXXX", root);
     if (folder == NULL)
         return td_fail_memory(context);
     if (mkdtemp(folder) == NULL)
         return td_fail(context, TD_IO, "%s: no temporary folder: %s", folder, strerror(errno));
+    *made = folder;
+    return TD_OK;
+}
+
+static td_status open_workshop(workshop *shop)
+{
+    td_context *context = shop->program->context;
+    char *folder = NULL;
+    TD_TRY(cg_make_folder(&shop->arena, &folder));
     shop->folder = folder;
     shop->object = td_arena_format(&shop->arena, "%s/program.o", folder);
     shop->script = td_arena_format(&shop->arena, "%s/exports", folder);

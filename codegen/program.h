@@ -48,6 +48,9 @@ td_status cg_pack(cg_program *program, FILE *stream);
 /* Links an object (with the runtime unless bare) and writes the result to `output`. */
 td_status cg_link(const cg_program *program, const void *object, size_t bytes, FILE *output);
 
+/* Makes a folder of its own below TMPDIR or /tmp; its path lives in the arena. */
+td_status cg_make_folder(td_arena *arena, char **folder);
+
 /* Writes the C header of a shared library beside it. */
 td_status cg_write_header(const cg_program *program);
 

@@ -439,37 +439,49 @@ static td_status verify_compiled(td_context *context, const cg_request *request,
     return status;
 }
 
+/* Plans the first model with a buffer for every value and verifies what it compiles to. */
+static td_status verify_planned(td_context *context, const cg_request *request, const char *output,
+                                FILE *report, bool *equal)
+{
+    ir_graph *const graphs[] = {request->models[0].forward, request->models[0].commit};
+    const sched_request order = {
+        .graphs = graphs, .graph_count = 2, .orderer = "file", .keep_all = true};
+    sched_plan schedule;
+    TD_TRY(sched_plan_make(context, &order, NULL, &schedule));
+    cg_request compiled = *request;
+    compiled.emit = CG_SHARED;
+    compiled.model_count = 1;
+    compiled.plan = &schedule;
+    compiled.memory_budget = 0;
+    compiled.slots = 0;
+    compiled.output = output;
+    const td_status status = verify_compiled(context, &compiled, report, equal);
+    sched_plan_release(&schedule);
+    return status;
+}
+
 td_status cg_verify(td_context *context, const cg_request *request, FILE *report, bool *equal)
 {
     const cg_target *host;
     cg_cpu native;
     TD_TRY(cg_find_target(context, NULL, NULL, &host, &native));
-    if (request->target != host)
-        return td_fail(context, TD_UNSUPPORTED,
-                       "code for %s cannot run here; only %s can be verified",
-                       request->target->runtime_folder, host->runtime_folder);
-    char folder[] = "/tmp/tandem-verify-XXXXXX";
-    if (mkdtemp(folder) == NULL)
-        return td_fail(context, TD_IO, "%s: no temporary folder", folder);
-    char output[sizeof folder + 16];
-    snprintf(output, sizeof output, "%s/model.so", folder);
-    ir_graph *const graphs[] = {request->models[0].forward, request->models[0].commit};
-    const sched_request order = {
-        .graphs = graphs, .graph_count = 2, .orderer = "file", .keep_all = true};
-    sched_plan schedule;
-    td_status status = sched_plan_make(context, &order, NULL, &schedule);
+    if (request->target != host || request->cpu.vector_bits > native.vector_bits)
+        return td_fail(
+            context, TD_UNSUPPORTED, "code for %s, %s cannot run here; what can is %s, up to %s",
+            request->target->runtime_folder, request->cpu.name, host->runtime_folder, native.name);
+    td_arena arena;
+    td_arena_init(&arena, context);
+    char *folder = NULL, *output = NULL;
+    td_status status = cg_make_folder(&arena, &folder);
     if (status == TD_OK) {
-        cg_request compiled = *request;
-        compiled.emit = CG_SHARED;
-        compiled.model_count = 1;
-        compiled.plan = &schedule;
-        compiled.memory_budget = 0;
-        compiled.slots = 0;
-        compiled.output = output;
-        status = verify_compiled(context, &compiled, report, equal);
-        sched_plan_release(&schedule);
+        output = td_arena_format(&arena, "%s/model.so", folder);
+        status = output == NULL ? td_fail_memory(context)
+                                : verify_planned(context, request, output, report, equal);
     }
-    unlink(output);
-    rmdir(folder);
+    if (output != NULL)
+        unlink(output);
+    if (folder != NULL)
+        rmdir(folder);
+    td_arena_release(&arena);
     return status;
 }

@@ -99,6 +99,14 @@ static bool ok(matcher *match, td_status status)
     return status == TD_OK;
 }
 
+/* A constant cone that cannot be evaluated is no constant; only running out of memory is a failure.
+ */
+static bool evaluate_constant(matcher *match, ir_value *value, const ir_tensor **tensor)
+{
+    td_status status = match_evaluate(match, value, 0, 1, NULL, tensor);
+    return status == TD_INVALID || status == TD_UNSUPPORTED ? false : ok(match, status);
+}
+
 bool match_numbers(matcher *match, ir_value *value, uint64_t count, float *numbers)
 {
     uint64_t elements;
@@ -108,7 +116,7 @@ bool match_numbers(matcher *match, ir_value *value, uint64_t count, float *numbe
     if (value->kind == IR_VALUE_CONSTANT && ir_type_is_float(value->type))
         return ok(match, ir_constant_read_f32(match->context, value->constant, 0, count, numbers));
     const ir_tensor *tensor;
-    if (!ok(match, match_evaluate(match, value, 0, 1, NULL, &tensor)) || tensor->elements != count)
+    if (!evaluate_constant(match, value, &tensor) || tensor->elements != count)
         return false;
     for (uint64_t i = 0; i < count; i++)
         numbers[i] = (float)match_element(tensor, i);
@@ -126,8 +134,7 @@ bool match_integers(matcher *match, ir_value *value, size_t capacity, int64_t *i
         return ok(match,
                   ir_constant_read_i64(match->context, value->constant, capacity, integers, count));
     const ir_tensor *tensor;
-    if (!ok(match, match_evaluate(match, value, 0, 1, NULL, &tensor)) ||
-        tensor->elements > capacity)
+    if (!evaluate_constant(match, value, &tensor) || tensor->elements > capacity)
         return false;
     *count = (size_t)tensor->elements;
     for (size_t i = 0; i < *count; i++)
@@ -240,8 +247,7 @@ static bool strided_slice_begin(matcher *match, const ir_node *node, int64_t siz
     /* Entries of other axes may depend on tokens, so only the last one has to be constant; it is
      * read from the evaluated list. */
     const ir_tensor *tensor;
-    if (!ok(match, match_evaluate(match, node->inputs[1], 0, 1, NULL, &tensor)) ||
-        tensor->elements < rank)
+    if (!evaluate_constant(match, node->inputs[1], &tensor) || tensor->elements < rank)
         return false;
     int64_t first = (int64_t)match_element(tensor, rank - 1);
     *begin = first < 0 ? first + size : first;

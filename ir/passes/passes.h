@@ -29,6 +29,11 @@ td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
  * group of 32 along K; per row where 32 does not divide K). Lazy: data is converted when read. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
+/* Raised form -> raised form in which every linear whose weight suits (ir_constant_suits_blocks)
+ * takes activations quantised to 8 bits: quantize_rows, once for each of its inputs, and
+ * linear_quantized. Others keep f32 activations. Comes after convert_weights. */
+td_status ir_pass_quantize_activations(ir_module *module);
+
 /* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or not;
  * copied) and converts when read. Reading fails where a finite number exceeds f16. */
 td_status ir_convert_constant(ir_module *module, const ir_constant *from, ir_type type,
@@ -45,6 +50,10 @@ typedef struct ir_pass {
 /* The passes that bring an imported module into raised form, in order, ended by a row without a
  * name. */
 extern const ir_pass ir_import_passes[];
+
+/* Prints the module to standard error when `print_after` (may be NULL) is `pass` or "all": for
+ * passes that are no row of a list. */
+td_status ir_print_after(const ir_module *module, const char *pass, const char *print_after);
 
 /* Runs a list of passes; after the pass called `print_after` (or after every pass for "all") the
  * module is printed to standard error; verifies after each when `verify`. */

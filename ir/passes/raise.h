@@ -29,12 +29,11 @@ typedef enum raise_kind {
 
 typedef struct raise_meaning {
     raise_kind kind;
-    ir_value *rows; /* ROWS; CACHE: what was appended; SCORES, SHARES: the queries */
-    double factor;  /* ROWS, CACHE, SCORES */
-    int64_t
-        before; /* ROWS, PAST, CACHE: features before the sequence axis; SCORES, SHARES: heads */
-    int64_t repeat;                   /* CACHE: every head stands this often in a row */
-    ir_state *state;                  /* PAST, CACHE: the imported one */
+    ir_value *rows;  /* ROWS; CACHE: what was appended; SCORES, SHARES: the queries */
+    double factor;   /* ROWS, CACHE, SCORES */
+    int64_t before;  /* features before the sequence axis; SCORES, SHARES: heads */
+    int64_t repeat;  /* CACHE: every head stands this often in a row */
+    ir_state *state; /* PAST, CACHE: the imported one */
     const struct raise_meaning *keys; /* SCORES, SHARES */
     ir_value *mask;                   /* SHARES: the imported mask, or NULL */
 } raise_meaning;
@@ -65,7 +64,7 @@ typedef struct raiser {
     bool *done;              /* by node id of `from`: writes a state that is now a cache */
     ir_dim tokens, slots, total;
     ir_value *ids, *positions, *ancestors, *rows; /* inputs of `to` */
-    ir_node *last_table;                          /* tables stand first in `to` */
+    ir_node *last_table;                          /* tables stand behind the embedding */
     TD_ARRAY(ir_value *) constants;               /* values of `to` by constant->index, or NULL */
     TD_ARRAY(raise_table) tables;
     TD_ARRAY(raise_mask) masks;
@@ -106,8 +105,7 @@ const ir_dim *raise_sequence(const raiser *raise, raise_kind kind);
  * features all in the last axis. */
 const raise_meaning *raise_as_matrix(const raiser *raise, const ir_value *value);
 
-/* Records that an imported value is factor * rows. Not applied when its shape has no such layout.
- */
+/* Records that an imported value is factor * rows; false when its shape has no such layout. */
 bool raise_set_rows(raiser *raise, const ir_value *value, ir_value *rows, double factor);
 
 /* Notes why a node could not be raised (printf format); the first reason stays. */

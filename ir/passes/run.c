@@ -26,6 +26,13 @@ static td_status print_module(const ir_module *module, const char *pass)
     return status;
 }
 
+td_status ir_print_after(const ir_module *module, const char *pass, const char *print_after)
+{
+    const bool wanted =
+        print_after != NULL && (strcmp(print_after, "all") == 0 || strcmp(print_after, pass) == 0);
+    return wanted ? print_module(module, pass) : TD_OK;
+}
+
 td_status ir_run_passes(ir_module *module, const ir_pass *passes, const char *print_after,
                         bool verify)
 {
@@ -33,9 +40,7 @@ td_status ir_run_passes(ir_module *module, const ir_pass *passes, const char *pr
         td_progress(module->context, 2, "pass %s: %s", pass->name, pass->summary);
         TD_TRY(pass->run(module));
         /* Printed first: what the verifier refuses is what one wants to see. */
-        if (print_after != NULL &&
-            (strcmp(print_after, "all") == 0 || strcmp(print_after, pass->name) == 0))
-            TD_TRY(print_module(module, pass->name));
+        TD_TRY(ir_print_after(module, pass->name, print_after));
         td_status status = verify ? ir_verify(module) : TD_OK;
         if (status != TD_OK)
             return td_fail_within(module->context, status, "after pass %s", pass->name);

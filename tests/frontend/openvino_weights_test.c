@@ -164,7 +164,7 @@ static const char *check_cone(const test_cone *cone)
 
 #define CHECK_CONE(...)                                                                            \
     do {                                                                                           \
-        const char *wrong = check_cone(&(test_cone){__VA_ARGS__});                                      \
+        const char *wrong = check_cone(&(test_cone){__VA_ARGS__});                                 \
         CHECK_MESSAGE(wrong == NULL, "%s", wrong);                                                 \
     } while (0)
 

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The reader takes a path: a file in memory, where the system has such. */
+/* The reader takes a path: the file lies in memory. */
 static bool put_file(const char *path, const uint8_t *data, size_t size)
 {
     FILE *file = fopen(path, "wb");
