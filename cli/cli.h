@@ -21,6 +21,7 @@ int cli_compile(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_run(int argc, char **argv);
+int cli_perplexity(int argc, char **argv);
 int cli_targets(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
@@ -78,9 +79,18 @@ typedef struct cli_program {
 td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program);
 void cli_program_release(td_context *context, cli_program *program);
 
-/* Imports one model, with `layers` and `weights` applied. */
+/* Changes a raised module as the options ask: `layers`, `weights`, `activations`. */
+td_status cli_adapt_model(const cli_options *options, ir_module *module);
+
+/* Imports and adapts one model. */
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model);
+
+/* The ids of a text; `flags` as of rt_tokenizer_encode. The list is released by the caller, also
+ * on failure. */
+typedef TD_ARRAY(int32_t) cli_ids;
+td_status cli_encode(td_context *context, const fe_tokenizer *tokenizer, const char *text,
+                     size_t length, unsigned flags, cli_ids *ids);
 
 /* Prints the plan for people. */
 void cli_print_plan(const cli_program *program, const cg_plan *plan);

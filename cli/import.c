@@ -138,12 +138,8 @@ static td_status print_graphs(td_context *context, const fe_model *model)
 static td_status transform_and_show(td_context *context, const import_options *options,
                                     const fe_model *model)
 {
-    if (model->raised) {
-        if (options->shared.layers > 0)
-            TD_TRY(ir_pass_cut_layers(model->module, options->shared.layers));
-        TD_TRY(ir_pass_convert_weights(model->module, options->shared.weights));
-        TD_TRY(ir_pass_remove_dead(model->module));
-    }
+    if (model->raised)
+        TD_TRY(cli_adapt_model(&options->shared, model->module));
     if (options->output != NULL)
         return fe_write_openvino(model, options->output);
     return options->summary ? print_summary(context, model) : print_graphs(context, model);

@@ -13,6 +13,7 @@ static const cli_verb verbs[] = {
     {"plan", "print the memory that a program would need, without compiling it", cli_plan},
     {"verify", "compare compiled code with the reference evaluator, node by node", cli_verify},
     {"run", "compile and run at once, or run the reference evaluator", cli_run},
+    {"perplexity", "measure how well a model predicts a text", cli_perplexity},
     {"targets", "list the machines that programs can be compiled for", cli_targets},
     {"version", "print the version", cli_version},
 };
@@ -24,7 +25,7 @@ static void print_usage(FILE *stream)
           "speculatively, inside a memory budget.\n\n",
           stream);
     for (size_t i = 0; i < TD_COUNT_OF(verbs); i++)
-        fprintf(stream, "  %-8s  %s\n", verbs[i].name, verbs[i].summary);
+        fprintf(stream, "  %-10s  %s\n", verbs[i].name, verbs[i].summary);
     fputs("\nexamples:\n"
           "  tandem compile --target graphs/target.xml --drafter graphs/drafter.xml \\\n"
           "      --tokenizer graphs/tokenizer.json --memory-budget 64M -o model\n"

@@ -14,8 +14,7 @@
 
 static const char *const model_names[] = {"target", "drafter"};
 
-/* What the options ask for beyond the model as it is in its file. */
-static td_status adapt_model(const cli_options *options, ir_module *module)
+td_status cli_adapt_model(const cli_options *options, ir_module *module)
 {
     if (options->layers > 0) {
         TD_TRY(ir_pass_cut_layers(module, options->layers));
@@ -40,7 +39,7 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
                                .context_length = options->context_length,
                                .print_after = options->print_after};
     TD_TRY(fe_import(context, path, &import, model));
-    td_status status = adapt_model(options, model->module);
+    td_status status = cli_adapt_model(options, model->module);
     if (status != TD_OK) {
         ir_module_release(model->module);
         model->module = NULL;

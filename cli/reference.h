@@ -15,4 +15,10 @@ td_status cli_reference_generate(td_context *context, const fe_model *model, con
                                  size_t prompt_count, uint32_t max_tokens, bool ignore_eos,
                                  cli_id_callback callback, void *self);
 
+/* Sums -ln p of ids[1], ids[2], ... of each window, given the ids before it in the window. Windows
+ * of `window` ids (at most the model's context) follow each other without overlap, each from empty
+ * caches. *scored counts the ids that were predicted. */
+td_status cli_reference_score(td_context *context, const fe_model *model, const int32_t *ids,
+                              size_t count, uint32_t window, double *nats, size_t *scored);
+
 #endif

@@ -178,9 +178,7 @@ static bool print_id(void *self, int32_t id)
     return true;
 }
 
-typedef TD_ARRAY(int32_t) id_list;
-
-static td_status parse_ids(td_context *context, const char *text, uint32_t vocabulary, id_list *ids)
+static td_status parse_ids(td_context *context, const char *text, uint32_t vocabulary, cli_ids *ids)
 {
     for (const char *at = text; *at != '\0';) {
         char *end;
@@ -196,27 +194,8 @@ static td_status parse_ids(td_context *context, const char *text, uint32_t vocab
     return TD_OK;
 }
 
-static td_status encode_prompt(td_context *context, const rt_tokenizer *tokenizer,
-                               const char *prompt, id_list *ids)
-{
-    const size_t length = strlen(prompt), scratch_bytes = rt_tokenizer_scratch_bytes(length);
-    void *scratch = td_allocate(context, scratch_bytes);
-    if (scratch == NULL || !td_array_reserve(context, ids, rt_tokenizer_most_ids(length) + 2)) {
-        td_release(context, scratch);
-        return td_fail_memory(context);
-    }
-    const int64_t count =
-        rt_tokenizer_encode(tokenizer, prompt, length, RT_ENCODE_SPECIAL | RT_ENCODE_DEFAULTS,
-                            scratch, scratch_bytes, ids->items, ids->capacity);
-    td_release(context, scratch);
-    if (count < 0 || (size_t)count > ids->capacity)
-        return td_fail(context, TD_INVALID, "--prompt: the text cannot be tokenized");
-    ids->count = (size_t)count;
-    return TD_OK;
-}
-
 static td_status run_with_model(td_context *context, const run_options *options,
-                                const fe_model *model, const fe_tokenizer *blob, id_list *ids)
+                                const fe_model *model, const fe_tokenizer *blob, cli_ids *ids)
 {
     const char *problem = "no tokenizer lies with the model; give --tokenizer";
     const rt_tokenizer *tokenizer =
@@ -226,7 +205,8 @@ static td_status run_with_model(td_context *context, const run_options *options,
     if (options->prompt_ids != NULL)
         TD_TRY(parse_ids(context, options->prompt_ids, model->vocabulary, ids));
     else
-        TD_TRY(encode_prompt(context, tokenizer, options->prompt, ids));
+        TD_TRY(cli_encode(context, blob, options->prompt, strlen(options->prompt),
+                          RT_ENCODE_SPECIAL | RT_ENCODE_DEFAULTS, ids));
     printer p = {.tokenizer = options->ids ? NULL : tokenizer};
     if (p.tokenizer != NULL) {
         p.text = td_allocate(context, rt_decoder_most_bytes(tokenizer));
@@ -249,7 +229,7 @@ static td_status run_reference(td_context *context, const run_options *options)
 {
     fe_model model;
     fe_tokenizer tokenizer = {0};
-    id_list ids = {0};
+    cli_ids ids = {0};
     if (options->prompt == NULL && options->prompt_ids == NULL)
         return td_fail(context, TD_USAGE, "--reference needs --prompt or --prompt-ids");
     TD_TRY(cli_import_model(context, &options->shared, options->shared.target, &model));

@@ -238,9 +238,11 @@ td_status cg_program_compile(cg_program *program, cg_plan *plan)
     td_progress(context, 1, "generating code for %s, %s", program->request->target->runtime_folder,
                 program->request->cpu.name);
     TD_TRY(cg_program_lower(program));
-    keep_entries(program, LLVMExternalLinkage);
-    TD_TRY(cg_measure_code(context, &program->unit, &code));
-    keep_entries(program, LLVMInternalLinkage);
+    if (!program->bare) { /* without a runtime nobody reads the plan */
+        keep_entries(program, LLVMExternalLinkage);
+        TD_TRY(cg_measure_code(context, &program->unit, &code));
+        keep_entries(program, LLVMInternalLinkage);
+    }
     TD_TRY(cg_plan_program(program, code + cg_table_bytes(program), plan));
     /* Beside the output: it may be larger than what temporary folders hold. */
     td_text path;

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/half.h"
+#include "ir/passes/fit_q4.h"
 #include "ir/passes/passes.h"
 
 #include <math.h>
@@ -14,76 +15,81 @@
 
 /* --- converted constants --- */
 
-/* A constant seen row by row through a function that writes a row of another type. */
+/* A constant seen piece by piece through a function that writes a piece in another type. A piece is
+ * a row; two rows where one would end within a byte. The last piece may be shorter. */
 typedef struct conversion {
     ir_constant from;
-    uint64_t row_length; /* elements of the last axis */
-    uint64_t row_bytes;  /* of a converted row */
-    uint32_t group;      /* q8 only */
-    td_status (*convert)(td_context *context, const struct conversion *self, const float *row,
-                         unsigned char *bytes);
+    uint64_t elements, piece_elements;
+    uint64_t piece_bytes; /* of a converted piece */
+    uint32_t group;       /* quantised forms only */
+    td_status (*convert)(td_context *context, const struct conversion *self, const float *values,
+                         uint64_t count, unsigned char *bytes);
 } conversion;
 
-static td_status row_to_f32(td_context *context, const conversion *self, const float *row,
-                            unsigned char *bytes)
+static td_status to_f32(td_context *context, const conversion *self, const float *values,
+                        uint64_t count, unsigned char *bytes)
 {
     (void)context;
-    memcpy(bytes, row, self->row_length * sizeof *row);
+    (void)self;
+    memcpy(bytes, values, count * sizeof *values);
     return TD_OK;
 }
 
-static td_status row_to_f16(td_context *context, const conversion *self, const float *row,
-                            unsigned char *bytes)
+static td_status to_f16(td_context *context, const conversion *self, const float *values,
+                        uint64_t count, unsigned char *bytes)
 {
-    for (uint64_t i = 0; i < self->row_length; i++) {
-        const uint16_t half = ir_f32_to_f16(row[i]);
-        if (isfinite(row[i]) && (half & 0x7fffu) == 0x7c00u)
+    for (uint64_t i = 0; i < count; i++) {
+        const uint16_t half = ir_f32_to_f16(values[i]);
+        if (isfinite(values[i]) && (half & 0x7fffu) == 0x7c00u)
             return td_fail(context, TD_INVALID,
                            "constant \"%.100s\" holds %g, which f16 cannot (its largest number is "
                            "65504); keep the weights or use f32",
-                           self->from.name, (double)row[i]);
+                           self->from.name, (double)values[i]);
         memcpy(bytes + i * sizeof half, &half, sizeof half);
     }
     return TD_OK;
 }
 
-/* The scale of one group, as it is stored: the largest magnitude becomes 127. */
-static td_status group_scale(td_context *context, const conversion *self, const float *values,
-                             uint16_t *scale)
+static td_status check_finite(td_context *context, const conversion *self, const char *kind,
+                              const float *values, uint64_t count)
 {
-    float largest = 0.0f;
-    for (uint32_t i = 0; i < self->group; i++) {
+    for (uint64_t i = 0; i < count; i++)
         if (!isfinite(values[i]))
             return td_fail(context, TD_INVALID,
-                           "constant \"%.100s\" holds %g; q8 needs finite weights", self->from.name,
-                           (double)values[i]);
-        largest = fmaxf(largest, fabsf(values[i]));
-    }
-    *scale = ir_f32_to_f16(fminf(largest / (float)Q8_LARGEST, F16_LARGEST));
+                           "constant \"%.100s\" holds %g; %s needs finite weights", self->from.name,
+                           (double)values[i], kind);
     return TD_OK;
 }
 
-static td_status row_to_q8_scales(td_context *context, const conversion *self, const float *row,
-                                  unsigned char *bytes)
+/* The scale of one group, as it is stored: the largest magnitude becomes 127. */
+static uint16_t q8_scale(const float *values, uint32_t group)
 {
-    for (uint64_t i = 0; i < self->row_length; i += self->group) {
-        uint16_t scale;
-        TD_TRY(group_scale(context, self, row + i, &scale));
+    float largest = 0.0f;
+    for (uint32_t i = 0; i < group; i++)
+        largest = fmaxf(largest, fabsf(values[i]));
+    return ir_f32_to_f16(fminf(largest / (float)Q8_LARGEST, F16_LARGEST));
+}
+
+static td_status to_q8_scales(td_context *context, const conversion *self, const float *values,
+                              uint64_t count, unsigned char *bytes)
+{
+    TD_TRY(check_finite(context, self, "q8", values, count));
+    for (uint64_t i = 0; i < count; i += self->group) {
+        const uint16_t scale = q8_scale(values + i, self->group);
         memcpy(bytes, &scale, sizeof scale);
         bytes += sizeof scale;
     }
     return TD_OK;
 }
 
-static td_status row_to_q8(td_context *context, const conversion *self, const float *row,
-                           unsigned char *bytes)
+static td_status to_q8(td_context *context, const conversion *self, const float *values,
+                       uint64_t count, unsigned char *bytes)
 {
-    for (uint64_t start = 0; start < self->row_length; start += self->group) {
-        uint16_t stored;
-        TD_TRY(group_scale(context, self, row + start, &stored));
-        const float scale = ir_f16_to_f32(stored);
+    TD_TRY(check_finite(context, self, "q8", values, count));
+    for (uint64_t start = 0; start < count; start += self->group) {
+        const float scale = ir_f16_to_f32(q8_scale(values + start, self->group));
         for (uint64_t i = start; i < start + self->group; i++) {
-            const float quotient = scale == 0.0f ? 0.0f : rintf(row[i] / scale);
+            const float quotient = scale == 0.0f ? 0.0f : rintf(values[i] / scale);
             const float clamped = fmaxf(-(float)Q8_LARGEST, fminf(quotient, (float)Q8_LARGEST));
             bytes[i] = (unsigned char)(int8_t)clamped;
         }
@@ -91,27 +97,69 @@ static td_status row_to_q8(td_context *context, const conversion *self, const fl
     return TD_OK;
 }
 
-/* Copies what [offset, offset + size) shares with the row that starts at byte `start`. */
-static void copy_overlap(const unsigned char *row, uint64_t start, uint64_t row_bytes,
+static td_status to_q4_scales(td_context *context, const conversion *self, const float *values,
+                              uint64_t count, unsigned char *bytes)
+{
+    TD_TRY(check_finite(context, self, "q4", values, count));
+    for (uint64_t i = 0; i < count; i += IR_Q4_GROUP) {
+        const uint16_t scale = ir_fit_q4(values + i).scale;
+        memcpy(bytes, &scale, sizeof scale);
+        bytes += sizeof scale;
+    }
+    return TD_OK;
+}
+
+/* Two to a byte, the low half first. */
+static void put_nibble(unsigned char *bytes, uint64_t index, uint8_t code)
+{
+    unsigned char *byte = &bytes[index / 2];
+    *byte = index % 2 == 0 ? code : (unsigned char)(*byte | code << 4);
+}
+
+static td_status to_q4_zeros(td_context *context, const conversion *self, const float *values,
+                             uint64_t count, unsigned char *bytes)
+{
+    TD_TRY(check_finite(context, self, "q4", values, count));
+    for (uint64_t group = 0; group < count / IR_Q4_GROUP; group++)
+        put_nibble(bytes, group, ir_fit_q4(values + group * IR_Q4_GROUP).zero);
+    return TD_OK;
+}
+
+static td_status to_q4(td_context *context, const conversion *self, const float *values,
+                       uint64_t count, unsigned char *bytes)
+{
+    uint8_t codes[IR_Q4_GROUP];
+    TD_TRY(check_finite(context, self, "q4", values, count));
+    for (uint64_t start = 0; start < count; start += IR_Q4_GROUP) {
+        ir_encode_q4(values + start, ir_fit_q4(values + start), codes);
+        for (uint64_t i = 0; i < IR_Q4_GROUP; i++)
+            put_nibble(bytes, start + i, codes[i]);
+    }
+    return TD_OK;
+}
+
+/* Copies what [offset, offset + size) shares with the piece that starts at byte `start`. */
+static void copy_overlap(const unsigned char *piece, uint64_t start, uint64_t piece_bytes,
                          uint64_t offset, uint64_t size, unsigned char *bytes)
 {
     const uint64_t first = start > offset ? start : offset;
-    const uint64_t end = offset + size, row_end = start + row_bytes;
-    const uint64_t last = row_end < end ? row_end : end;
-    memcpy(bytes + (first - offset), row + (first - start), (size_t)(last - first));
+    const uint64_t end = offset + size, piece_end = start + piece_bytes;
+    const uint64_t last = piece_end < end ? piece_end : end;
+    memcpy(bytes + (first - offset), piece + (first - start), (size_t)(last - first));
 }
 
-static td_status convert_rows(td_context *context, const conversion *self, uint64_t offset,
-                              uint64_t size, float *row, unsigned char *converted,
-                              unsigned char *bytes)
+static td_status convert_pieces(td_context *context, const conversion *self, uint64_t offset,
+                                uint64_t size, float *values, unsigned char *converted,
+                                unsigned char *bytes)
 {
-    const uint64_t first = offset / self->row_bytes;
-    const uint64_t last = (offset + size + self->row_bytes - 1) / self->row_bytes;
+    const uint64_t first = offset / self->piece_bytes;
+    const uint64_t last = (offset + size + self->piece_bytes - 1) / self->piece_bytes;
     for (uint64_t i = first; i < last; i++) {
-        TD_TRY(ir_constant_read_f32(context, &self->from, i * self->row_length, self->row_length,
-                                    row));
-        TD_TRY(self->convert(context, self, row, converted));
-        copy_overlap(converted, i * self->row_bytes, self->row_bytes, offset, size, bytes);
+        const uint64_t start = i * self->piece_elements, left = self->elements - start;
+        const uint64_t count = left < self->piece_elements ? left : self->piece_elements;
+        TD_TRY(ir_constant_read_f32(context, &self->from, start, count, values));
+        TD_TRY(self->convert(context, self, values, count, converted));
+        copy_overlap(converted, i * self->piece_bytes, self->piece_bytes, offset, size, bytes);
     }
     return TD_OK;
 }
@@ -122,17 +170,18 @@ static td_status read_converted(td_context *context, const void *self_data, uint
     const conversion *self = self_data;
     if (size == 0)
         return TD_OK;
-    float *row = td_allocate(context, self->row_length * sizeof *row);
-    unsigned char *converted = td_allocate(context, self->row_bytes);
-    const td_status status = row == NULL || converted == NULL
-                                 ? td_fail_memory(context)
-                                 : convert_rows(context, self, offset, size, row, converted, bytes);
-    td_release(context, row);
+    float *values = td_allocate(context, self->piece_elements * sizeof *values);
+    unsigned char *converted = td_allocate(context, self->piece_bytes);
+    const td_status status =
+        values == NULL || converted == NULL
+            ? td_fail_memory(context)
+            : convert_pieces(context, self, offset, size, values, converted, bytes);
+    td_release(context, values);
     td_release(context, converted);
     return status;
 }
 
-/* A source over a copy of `from`; the caller sets convert, row_bytes and group. */
+/* A source over a copy of `from`; the caller sets convert and piece_bytes. */
 static td_status wrap(ir_module *module, const ir_constant *from, const char *what,
                       conversion **wrapped, ir_constant *constant)
 {
@@ -143,8 +192,9 @@ static td_status wrap(ir_module *module, const ir_constant *from, const char *wh
         return td_fail_memory(module->context);
     const uint32_t rank = from->shape.rank;
     self->from = *from;
-    self->row_length = rank == 0 ? 1 : (uint64_t)from->shape.dim[rank - 1].constant;
-    if (!ir_value_bytes_bound(module, from->type, &from->shape, &self->from.bytes))
+    self->piece_elements = rank == 0 ? 1 : (uint64_t)from->shape.dim[rank - 1].constant;
+    if (!ir_value_bytes_bound(module, from->type, &from->shape, &self->from.bytes) ||
+        !ir_shape_elements_bound(module, &from->shape, &self->elements))
         return td_fail(module->context, TD_INVALID, "constant \"%.100s\" is too large", from->name);
     *constant = (ir_constant){.name = from->name,
                               .shape = from->shape,
@@ -164,9 +214,26 @@ td_status ir_convert_constant(ir_module *module, const ir_constant *from, ir_typ
                        ir_type_name(type));
     TD_TRY(wrap(module, from, ir_type_name(type), &self, &constant));
     constant.type = type;
-    self->convert = type == IR_F32 ? row_to_f32 : row_to_f16;
-    self->row_bytes = self->row_length * (ir_type_bits(type) / 8);
+    self->convert = type == IR_F32 ? to_f32 : to_f16;
+    self->piece_bytes = self->piece_elements * (ir_type_bits(type) / 8);
     return ir_module_add_constant(module, &constant, converted);
+}
+
+/* A constant with one entry per group of `from`, called "<name>.<what>". */
+static td_status wrap_groups(ir_module *module, const ir_constant *from, uint32_t group,
+                             const char *what, conversion **wrapped, ir_constant *constant)
+{
+    TD_TRY(wrap(module, from, what, wrapped, constant));
+    const uint64_t groups = (*wrapped)->piece_elements / group;
+    (*wrapped)->group = group;
+    constant->shape.dim[constant->shape.rank - 1] = ir_dim_constant((int64_t)groups);
+    constant->name = td_arena_format(&module->arena, "%s.%s", from->name, what);
+    return constant->name == NULL ? td_fail_memory(module->context) : TD_OK;
+}
+
+static uint64_t row_length(const ir_constant *constant)
+{
+    return (uint64_t)constant->shape.dim[constant->shape.rank - 1].constant;
 }
 
 /* i8 with an f16 scale per group of 32 along the last axis, or per row where 32 does not divide. */
@@ -174,22 +241,47 @@ static td_status convert_to_q8(ir_module *module, const ir_constant *from, ir_co
 {
     ir_constant elements, scale;
     conversion *element_rows, *scale_rows;
-    TD_TRY(wrap(module, from, "q8", &element_rows, &elements));
-    TD_TRY(wrap(module, from, "scales of q8", &scale_rows, &scale));
-    const uint64_t length = element_rows->row_length;
+    const uint64_t length = row_length(from);
     const uint32_t group = length % GROUP == 0 ? GROUP : (uint32_t)length;
-    scale.name = td_arena_format(&module->arena, "%s.scale", from->name);
-    if (scale.name == NULL)
-        return td_fail_memory(module->context);
+    TD_TRY(wrap_groups(module, from, group, "scale", &scale_rows, &scale));
     scale.type = IR_F16;
-    scale.shape.dim[scale.shape.rank - 1] = ir_dim_constant((int64_t)(length / group));
-    scale_rows->convert = row_to_q8_scales;
-    scale_rows->row_bytes = length / group * sizeof(uint16_t);
-    scale_rows->group = element_rows->group = elements.group = group;
+    scale_rows->convert = to_q8_scales;
+    scale_rows->piece_bytes = length / group * sizeof(uint16_t);
+    TD_TRY(wrap(module, from, "q8", &element_rows, &elements));
     elements.type = IR_I8;
-    element_rows->convert = row_to_q8;
-    element_rows->row_bytes = length;
+    elements.group = element_rows->group = group;
+    element_rows->convert = to_q8;
+    element_rows->piece_bytes = length;
     TD_TRY(ir_module_add_constant(module, &scale, &elements.scale));
+    return ir_module_add_constant(module, &elements, converted);
+}
+
+/* u4 with an f16 scale and a zero point per group of 32 along the last axis; q8 where 32 does not
+ * divide. */
+static td_status convert_to_q4(ir_module *module, const ir_constant *from, ir_constant **converted)
+{
+    ir_constant elements, scale, zero;
+    conversion *element_rows, *scale_rows, *zero_rows;
+    const uint64_t length = row_length(from), groups = length / IR_Q4_GROUP;
+    if (length % IR_Q4_GROUP != 0)
+        return convert_to_q8(module, from, converted);
+    TD_TRY(wrap_groups(module, from, IR_Q4_GROUP, "scale", &scale_rows, &scale));
+    scale.type = IR_F16;
+    scale_rows->convert = to_q4_scales;
+    scale_rows->piece_bytes = groups * sizeof(uint16_t);
+    TD_TRY(wrap_groups(module, from, IR_Q4_GROUP, "zero_point", &zero_rows, &zero));
+    zero.type = IR_U4;
+    zero_rows->convert = to_q4_zeros;
+    if (groups % 2 != 0)
+        zero_rows->piece_elements *= 2; /* an odd number of halves ends within a byte */
+    zero_rows->piece_bytes = zero_rows->piece_elements / IR_Q4_GROUP / 2;
+    TD_TRY(wrap(module, from, "q4", &element_rows, &elements));
+    elements.type = IR_U4;
+    elements.group = IR_Q4_GROUP;
+    element_rows->convert = to_q4;
+    element_rows->piece_bytes = length / 2;
+    TD_TRY(ir_module_add_constant(module, &scale, &elements.scale));
+    TD_TRY(ir_module_add_constant(module, &zero, &elements.zero_point));
     return ir_module_add_constant(module, &elements, converted);
 }
 
@@ -205,8 +297,8 @@ static td_status convert_to_f16(ir_module *module, const ir_constant *from, ir_c
     return ir_convert_constant(module, from, IR_F16, converted);
 }
 
-/* Whether a constant has the wanted form already. Under q8 every quantised weight stays as it is:
- * rounding it a second time would only lose accuracy. */
+/* Whether a constant has the wanted form already. Under q8 and q4 every quantised weight stays as
+ * it is: rounding it a second time would only lose accuracy. */
 static bool is_f32(const ir_constant *constant)
 {
     return constant->scale == NULL && constant->type == IR_F32;
@@ -233,6 +325,7 @@ static const weight_kind weight_kinds[] = {
     {"f32", is_f32, convert_to_f32},
     {"f16", is_f16, convert_to_f16},
     {"q8", is_quantised, convert_to_q8},
+    {"q4", is_quantised, convert_to_q4},
 };
 
 /* Which input of a node is a weight matrix; -1: none. */
@@ -289,5 +382,5 @@ td_status ir_pass_convert_weights(ir_module *module, const char *kind)
         return ir_pass_remove_dead(module);
     }
     return td_fail(module->context, TD_USAGE,
-                   "weights=%.40s is unknown; keep, f32, f16 and q8 are known", kind);
+                   "weights=%.40s is unknown; keep, f32, f16, q8 and q4 are known", kind);
 }

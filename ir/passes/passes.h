@@ -16,17 +16,19 @@ td_status ir_pass_fold_shapes(ir_module *module);
  * Reshape (groups) and Converts -> quantised constants; Convert(f16) -> the f16 constant. */
 td_status ir_pass_fold_decompression(ir_module *module);
 
-/* Imported decoder with stateful KV pattern -> raised form: batch removed, values [tokens, features],
- * embed, rms_norm, linear, rotary_table + rope, gated_silu, cached_attention, select_rows, and
- * graphs "forward" (inputs ids, positions, ancestors, rows; output logits) and "commit" (input
- * path). What is not recognised is refused by layer name. */
+/* Imported decoder with stateful KV pattern -> raised form: batch removed, values [tokens,
+ * features], embed, rms_norm, linear, rotary_table + rope, gated_silu, cached_attention,
+ * select_rows, and graphs "forward" (inputs ids, positions, ancestors, rows; output logits) and
+ * "commit" (input path). What is not recognised is refused by layer name. */
 td_status ir_pass_raise(ir_module *module);
 
 /* Raised form -> raised form with only the first `layers` attention layers. */
 td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
 
-/* Raised form -> weights of linear and embed converted: "keep", "f32", "f16", "q8" (i8, f16 scale per
- * group of 32 along K; per row where 32 does not divide K). Lazy: data is converted when read. */
+/* Raised form -> weights of linear and embed converted: "keep", "f32", "f16", "q8" (i8, f16 scale
+ * per group of 32 along K; per row where 32 does not divide K), "q4" (u4, f16 scale and u4 zero
+ * point per group of 32 along K; q8 where 32 does not divide K). Weights that are quantised already
+ * stay under q8 and q4. Lazy: data is converted when read. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
 /* Raised form -> raised form in which every linear whose weight suits (ir_constant_suits_blocks)
@@ -34,8 +36,8 @@ td_status ir_pass_convert_weights(ir_module *module, const char *kind);
  * linear_quantized. Others keep f32 activations. Comes after convert_weights. */
 td_status ir_pass_quantize_activations(ir_module *module);
 
-/* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or not;
- * copied) and converts when read. Reading fails where a finite number exceeds f16. */
+/* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or
+ * not; copied) and converts when read. Reading fails where a finite number exceeds f16. */
 td_status ir_convert_constant(ir_module *module, const ir_constant *from, ir_type type,
                               ir_constant **converted);
 

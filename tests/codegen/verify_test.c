@@ -105,6 +105,37 @@ TEST(head_sizes)
     }
 }
 
+/* Sizes, types and variants drawn from a fixed seed. */
+TEST(random_models)
+{
+    static const ir_type types[] = {IR_F32, IR_F16, IR_BF16, IR_I8, IR_U8, IR_I4, IR_U4};
+    uint64_t random = 20;
+    for (int i = 0; i < 6; i++) {
+#define PICK(count) ((int64_t)(td_random_next(&random) % (uint64_t)(count)))
+        const int64_t group = 2 + 2 * PICK(8), kv_heads = 1 + PICK(3);
+        const synthetic_options options = {.layers = 1 + PICK(2),
+                                           .features = group * (1 + PICK(6)),
+                                           .kv_heads = kv_heads,
+                                           .heads = kv_heads * (1 + PICK(3)),
+                                           .head_size = group,
+                                           .hidden = group * (1 + PICK(6)),
+                                           .vocabulary = 1 + PICK(200),
+                                           .max_tokens = 1 + PICK(90),
+                                           .type = types[PICK(TD_COUNT_OF(types))],
+                                           .scale_type = PICK(2) ? IR_F32 : IR_F16,
+                                           .group = PICK(2) ? group : 0,
+                                           .has_zero = PICK(2),
+                                           .cache_type = PICK(2) ? IR_F32 : IR_F16,
+                                           .tied = PICK(2),
+                                           .interleaved = PICK(2),
+                                           .bias = PICK(2),
+                                           .head_norms = PICK(2),
+                                           .window = PICK(2) * (1 + PICK(80))};
+#undef PICK
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
 /* Every level of this machine computes the same; without FMA within a tolerance. */
 TEST(every_cpu)
 {

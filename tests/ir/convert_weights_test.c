@@ -98,7 +98,7 @@ TEST(keep_and_same_type_change_nothing)
     CHECK(ir_pass_convert_weights(f.module, "f32") == TD_OK);
     CHECK(f.head->inputs[1]->constant == before && f.embed->inputs[0]->constant == before);
     CHECK(ir_pass_convert_weights(f.module, "q3") == TD_USAGE);
-    CHECK_STRING(f.context.message, "weights=q3 is unknown; keep, f32, f16 and q8 are known");
+    CHECK_STRING(f.context.message, "weights=q3 is unknown; keep, f32, f16, q8 and q4 are known");
     ir_module_release(f.module);
 }
 
