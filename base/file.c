@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -70,9 +71,50 @@ void td_file_forget(const td_file *file, uint64_t offset, uint64_t size)
         madvise((void *)(uintptr_t)(file->data + first), (size_t)(last - first), MADV_DONTNEED);
 }
 
+/* Renaming over a device or a pipe would replace it, so only regular files may be there already. */
+static td_status check_place(td_context *context, const char *path)
+{
+    struct stat information;
+    if (path[0] == '\0')
+        return td_fail(context, TD_IO, "the name of the output file is empty");
+    if (stat(path, &information) == 0 && !S_ISREG(information.st_mode))
+        return td_fail(context, TD_IO,
+                       "%s: cannot write here: this is %s; a new or a regular file is accepted",
+                       path, S_ISDIR(information.st_mode) ? "a folder" : "not a regular file");
+    return TD_OK;
+}
+
+/* A file without a name in the folder of `path`, so that nothing stays behind when the process is
+ * killed. NULL where the file system has no such files. */
+static FILE *open_unnamed(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    if (folder == NULL)
+        return NULL;
+    const int descriptor = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
+    free(folder);
+    if (descriptor < 0)
+        return NULL;
+    FILE *stream = fdopen(descriptor, "w+b");
+    if (stream == NULL)
+        close(descriptor);
+    return stream;
+}
+
+/* Gives an unnamed file its temporary name. */
+static bool name_output(const td_output *output)
+{
+    char descriptor[64];
+    snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", fileno(output->stream));
+    unlink(output->temporary);
+    return linkat(AT_FDCWD, descriptor, AT_FDCWD, output->temporary, AT_SYMLINK_FOLLOW) == 0;
+}
+
 td_status td_output_open(td_context *context, const char *path, td_output *output)
 {
     td_output opened = {0};
+    TD_TRY(check_place(context, path));
     const size_t room = strlen(path) + 32;
     opened.path = copy_string(context, path);
     opened.temporary = td_allocate(context, room);
@@ -81,7 +123,10 @@ td_status td_output_open(td_context *context, const char *path, td_output *outpu
         status = td_fail_memory(context);
     } else {
         snprintf(opened.temporary, room, "%s.part-%ld", path, (long)getpid());
-        opened.stream = fopen(opened.temporary, "w+be");
+        opened.stream = open_unnamed(path);
+        opened.unnamed = opened.stream != NULL;
+        if (!opened.unnamed)
+            opened.stream = fopen(opened.temporary, "w+be");
         if (opened.stream == NULL)
             status = td_fail(context, TD_IO, "%s: cannot write here: %s", path, strerror(errno));
     }
@@ -109,7 +154,8 @@ td_status td_output_commit(td_context *context, td_output *output, bool executab
 {
     td_status status = TD_OK;
     bool failed = fflush(output->stream) != 0 || ferror(output->stream) != 0 ||
-                  fchmod(fileno(output->stream), executable ? 0755 : 0644) != 0;
+                  fchmod(fileno(output->stream), executable ? 0755 : 0644) != 0 ||
+                  (output->unnamed && !name_output(output));
     failed = fclose(output->stream) != 0 || failed;
     output->stream = NULL;
     if (failed || rename(output->temporary, output->path) != 0)

@@ -23,12 +23,15 @@ void td_file_unmap(td_context *context, td_file *file);
  * reading a large file piece by piece does not count as resident memory. */
 void td_file_forget(const td_file *file, uint64_t offset, uint64_t size);
 
-/* An output being written: a temporary file beside `path`. */
+/* An output being written: a temporary file beside `path`, without a name where that is possible.
+ */
 typedef struct td_output {
     FILE *stream;
     char *path, *temporary; /* owned */
+    bool unnamed;           /* `temporary` is made at commit only */
 } td_output;
 
+/* TD_IO when something other than a regular file (a device, a folder, a pipe) is at `path`. */
 td_status td_output_open(td_context *context, const char *path, td_output *output);
 
 /* Flushes, sets the mode (0644, or 0755 when executable) and renames over `path`. On failure the

@@ -22,20 +22,45 @@ void td_context_init(td_context *context)
     context->reallocate = default_reallocate;
 }
 
-/* Cuts at a UTF-8 boundary if the text filled the buffer, and masks control characters. */
+/* Length of the well-formed UTF-8 character at `text`, 0 when there is none. */
+static size_t character_length(const unsigned char *text)
+{
+    static const struct {
+        unsigned char mask, lead;
+        size_t length;
+    } forms[] = {{0xe0, 0xc0, 2}, {0xf0, 0xe0, 3}, {0xf8, 0xf0, 4}};
+    for (size_t f = 0; f < TD_COUNT_OF(forms); f++) {
+        if ((text[0] & forms[f].mask) != forms[f].lead)
+            continue;
+        for (size_t i = 1; i < forms[f].length; i++)
+            if ((text[i] & 0xc0) != 0x80)
+                return 0;
+        /* Overlong forms, surrogates and what lies beyond U+10FFFF. */
+        const bool wrong =
+            text[0] < 0xc2 || text[0] > 0xf4 || (text[0] == 0xe0 && text[1] < 0xa0) ||
+            (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf0 && text[1] < 0x90) ||
+            (text[0] == 0xf4 && text[1] > 0x8f);
+        return wrong ? 0 : forms[f].length;
+    }
+    return 0;
+}
+
+/* Names from files may hold anything: what is no printable UTF-8 is shown as '?'. A message that
+ * was cut within a character loses the rest of it. */
 static void sanitise(char *message, size_t capacity)
 {
-    size_t length = strlen(message);
-    if (length + 1 == capacity) {
-        while (length > 0 && ((unsigned char)message[length - 1] & 0xc0) == 0x80)
-            length--;
-        if (length > 0 && (unsigned char)message[length - 1] >= 0xc0)
-            length--;
-        message[length] = '\0';
+    const size_t length = strlen(message);
+    unsigned char *text = (unsigned char *)message;
+    for (size_t i = 0; i < length;) {
+        const size_t character = text[i] < 0x80 ? 1 : character_length(text + i);
+        if (character == 0 && length + 1 == capacity && length - i < 4) {
+            message[i] = '\0';
+            return;
+        }
+        if (character == 0 || text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = '?';
+        i += character == 0 ? 1 : character;
     }
-    for (char *c = message; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
 }
 
 td_status td_fail(td_context *context, td_status status, const char *format, ...)

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,9 +43,19 @@ int cli_exit_status(const td_context *context, td_status status)
     return status == TD_USAGE ? 2 : 1;
 }
 
+/* What is left of standard output may still find no room. */
+static int finish(int exit_status)
+{
+    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || exit_status != 0)
+        return exit_status;
+    fputs("tandem: standard output cannot be written\n", stderr);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     argp_err_exit_status = 2;
+    signal(SIGXFSZ, SIG_IGN); /* writing fails instead, and temporaries are removed */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(argc < 2 ? stderr : stdout);
@@ -58,7 +69,7 @@ int main(int argc, char **argv)
         char name[32];
         snprintf(name, sizeof name, "tandem %s", verbs[i].name);
         argv[1] = name;
-        return verbs[i].run(argc - 1, argv + 1);
+        return finish(verbs[i].run(argc - 1, argv + 1));
     }
     fprintf(stderr, "tandem: unknown verb \"%s\"; known are", argv[1]);
     for (size_t i = 0; i < TD_COUNT_OF(verbs); i++)

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const model_names[] = {"target", "drafter"};
@@ -45,6 +46,32 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
         model->module = NULL;
     }
     return status;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat left, right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+/* Writing a program over a file that it is made from is always a mistake. */
+static td_status check_output(td_context *context, const cli_options *options)
+{
+    const char *inputs[] = {options->target, options->drafter, options->tokenizer,
+                            options->constants};
+    for (size_t i = 0; options->output != NULL && i < TD_COUNT_OF(inputs); i++) {
+        if (inputs[i] == NULL)
+            continue;
+        char weights[4096];
+        const int stem = (int)strlen(inputs[i]) - 4;
+        snprintf(weights, sizeof weights, "%.*s.bin", stem > 0 ? stem : 0, inputs[i]);
+        if (same_file(inputs[i], options->output) || same_file(weights, options->output))
+            return td_fail(context, TD_INVALID,
+                           "-o %s: this is a file that the program would be made from",
+                           options->output);
+    }
+    return TD_OK;
 }
 
 static td_status import_models(td_context *context, const cli_options *options,
@@ -192,6 +219,7 @@ static td_status prepare(td_context *context, const cli_options *options, cli_pr
 {
     TD_TRY(cg_find_target(context, options->triple, options->cpu, &program->request.target,
                           &program->request.cpu));
+    TD_TRY(check_output(context, options));
     TD_TRY(import_models(context, options, program));
     TD_TRY(read_tokenizers(context, options, program));
     TD_TRY(check_vocabularies(context, program));

@@ -35,6 +35,7 @@ endfunction()
 
 tandem_runtime(x86_64-linux-gnu x86_64-linux-gnu-gcc x86_64-linux-gnu-ar)
 tandem_runtime(aarch64-linux-gnu aarch64-linux-gnu-gcc aarch64-linux-gnu-ar)
+tandem_runtime(riscv64-linux-gnu riscv64-linux-gnu-gcc riscv64-linux-gnu-ar)
 
 # The same sources for unit tests, with the project's own flags (sanitizers). The file with main()
 # is left out.

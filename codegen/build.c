@@ -169,6 +169,13 @@ void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, 
     cg_store(build, vector, pointer, 4);
 }
 
+void cg_prefetch(cg_build *build, LLVMValueRef pointer)
+{
+    /* for reading, locality 3 of 3, data */
+    LLVMValueRef operands[] = {pointer, cg_i32(build, 0), cg_i32(build, 3), cg_i32(build, 1)};
+    cg_call_intrinsic(build, "llvm.prefetch", build->pointer, operands, 4);
+}
+
 LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name)
 {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(build->builder);
@@ -186,13 +193,19 @@ LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name)
 
 /* --- arithmetic --- */
 
-static LLVMValueRef call_intrinsic(cg_build *build, const char *name, LLVMTypeRef type,
-                                   LLVMValueRef *operands, unsigned count)
+LLVMValueRef cg_call_overloaded(cg_build *build, const char *name, LLVMTypeRef *types,
+                                unsigned type_count, LLVMValueRef *operands, unsigned count)
 {
     const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LLVMValueRef function = LLVMGetIntrinsicDeclaration(build->module, id, &type, 1);
-    LLVMTypeRef signature = LLVMIntrinsicGetType(build->context, id, &type, 1);
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(build->module, id, types, type_count);
+    LLVMTypeRef signature = LLVMIntrinsicGetType(build->context, id, types, type_count);
     return LLVMBuildCall2(build->builder, signature, function, operands, count, "");
+}
+
+LLVMValueRef cg_call_intrinsic(cg_build *build, const char *name, LLVMTypeRef type,
+                               LLVMValueRef *operands, unsigned count)
+{
+    return cg_call_overloaded(build, name, &type, type != NULL, operands, count);
 }
 
 LLVMValueRef cg_fma(cg_build *build, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
@@ -200,12 +213,12 @@ LLVMValueRef cg_fma(cg_build *build, LLVMValueRef a, LLVMValueRef b, LLVMValueRe
     if (!build->has_fma)
         return LLVMBuildFAdd(build->builder, LLVMBuildFMul(build->builder, a, b, ""), c, "");
     LLVMValueRef operands[] = {a, b, c};
-    return call_intrinsic(build, "llvm.fma", LLVMTypeOf(a), operands, 3);
+    return cg_call_intrinsic(build, "llvm.fma", LLVMTypeOf(a), operands, 3);
 }
 
 LLVMValueRef cg_intrinsic(cg_build *build, const char *name, LLVMValueRef operand)
 {
-    return call_intrinsic(build, name, LLVMTypeOf(operand), &operand, 1);
+    return cg_call_intrinsic(build, name, LLVMTypeOf(operand), &operand, 1);
 }
 
 LLVMValueRef cg_maximum(cg_build *build, LLVMValueRef a, LLVMValueRef b)

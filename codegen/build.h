@@ -18,6 +18,7 @@ typedef struct cg_build {
     LLVMBuilderRef builder;
     LLVMTypeRef none, i1, i8, i16, i32, i64, half, f32, f64, pointer;
     bool has_fma;
+    bool has_half; /* converts f16 to and from f32 */
 } cg_build;
 
 void cg_build_init(cg_build *build, LLVMContextRef context, LLVMModuleRef module, bool has_fma);
@@ -56,6 +57,8 @@ LLVMValueRef cg_widen(cg_build *build, LLVMValueRef part);
 LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count);
 /* Stores the first `count` lanes of a vector. */
 void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, unsigned count);
+/* Asks for a cache line that will be read once; never faults, whatever the address. */
+void cg_prefetch(cg_build *build, LLVMValueRef pointer);
 /* A variable in the current function's first block; optimisation turns it into registers. */
 LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name);
 
@@ -64,6 +67,12 @@ LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name);
 LLVMValueRef cg_fma(cg_build *build, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 /* A one-operand intrinsic overloaded on its type: "llvm.sqrt", "llvm.roundeven". */
 LLVMValueRef cg_intrinsic(cg_build *build, const char *name, LLVMValueRef operand);
+/* An intrinsic that is overloaded on `type`, NULL when it is not: "llvm.x86.avx2.pmadd.wd". */
+LLVMValueRef cg_call_intrinsic(cg_build *build, const char *name, LLVMTypeRef type,
+                               LLVMValueRef *operands, unsigned count);
+/* The same, overloaded on several types. */
+LLVMValueRef cg_call_overloaded(cg_build *build, const char *name, LLVMTypeRef *types,
+                                unsigned type_count, LLVMValueRef *operands, unsigned count);
 /* Larger of two, as `a > b ? a : b`. */
 LLVMValueRef cg_maximum(cg_build *build, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef cg_minimum_i64(cg_build *build, LLVMValueRef a, LLVMValueRef b);

@@ -11,6 +11,16 @@
 
 /* --- targets --- */
 
+/* Sums of products of bytes in 32 bits that a CPU has an instruction for. */
+typedef enum cg_dot {
+    CG_DOT_NONE,        /* widen, multiply, add (NEON smlal, RVV vwmacc) */
+    CG_DOT_PAIRS,       /* x86 pmaddwd: pairs of 16 bits, in registers of vector_bits */
+    CG_DOT_AVX_VNNI,    /* vpdpbusd u8 x i8 in 256 bits */
+    CG_DOT_AVX512_VNNI, /* vpdpbusd u8 x i8 in 512 bits */
+    CG_DOT_NEON,        /* sdot i8 x i8 */
+    CG_DOT_NEON_I8MM,   /* smmla i8 x i8, 2 x 8 by 8 x 2, beside sdot */
+} cg_dot;
+
 typedef struct cg_cpu {
     const char *name; /* "x86-64-v3", "native", "generic" */
     const char *llvm_cpu, *llvm_features;
@@ -18,14 +28,20 @@ typedef struct cg_cpu {
     bool has_fma;
     unsigned vector_bits;  /* of one register */
     unsigned accumulators; /* sums of 16 f32 that a product keeps in registers beside operands */
+    cg_dot dot;
+    bool has_half; /* converts f16 to and from f32, in vectors */
+    /* For a program that holds code for several CPUs and chooses at start (--cpu=multi): their
+     * names from the weakest to the strongest, ended by NULL; the row itself says what all have. */
+    const char *const *levels;
 } cg_cpu;
 
 typedef struct cg_target {
-    const char *name;           /* "x86_64", "aarch64" */
+    const char *name;           /* "x86_64", "aarch64", "riscv64" */
     const char *triple;         /* normalised LLVM triple */
     const char *linker;         /* C compiler driver that links for it */
     const char *runtime_folder; /* below the folder of runtimes */
-    const cg_cpu *cpus;         /* ended by a row without a name; the first is the default */
+    const char *usual_cpu;      /* the default, except on this machine */
+    const cg_cpu *cpus;         /* from the weakest on, ended by a row without a name */
     void (*initialize)(void);   /* the LLVM back end's Initialize functions */
 } cg_target;
 
@@ -36,6 +52,12 @@ extern const cg_target cg_targets[]; /* ended by a row without a name */
  * filled with the CPU's row, for "native" with what LLVM found here. */
 td_status cg_find_target(td_context *context, const char *triple, const char *cpu,
                          const cg_target **target, cg_cpu *resolved);
+
+/* The row of a target's CPU, NULL when there is none of that name. */
+const cg_cpu *cg_find_cpu(const cg_target *target, const char *name);
+
+/* Whether this machine runs code for the CPU. */
+bool cg_runs_here(const cg_target *target, const cg_cpu *cpu);
 
 /* --- compiling --- */
 

@@ -4,6 +4,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitWriter.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/Linker.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static td_status fail_llvm(td_context *context, const char *what, char *message)
 }
 
 td_status cg_unit_create(td_context *context, const cg_target *target, const cg_cpu *cpu,
-                         const char *name, cg_unit *unit)
+                         const char *name, const cg_unit *beside, cg_unit *unit)
 {
     char *message = NULL;
     LLVMTargetRef back_end;
@@ -40,7 +41,8 @@ td_status cg_unit_create(td_context *context, const cg_target *target, const cg_
     if (machine == NULL)
         return td_fail(context, TD_INTERNAL, "LLVM has no machine for %s and CPU %s",
                        target->triple, cpu->name);
-    unit->llvm = LLVMContextCreate();
+    unit->borrows_llvm = beside != NULL;
+    unit->llvm = beside != NULL ? beside->llvm : LLVMContextCreate();
     unit->machine = machine;
     unit->module = LLVMModuleCreateWithNameInContext(name, unit->llvm);
     LLVMSetTarget(unit->module, target->triple);
@@ -56,9 +58,18 @@ void cg_unit_release(cg_unit *unit)
         LLVMDisposeModule(unit->module);
     if (unit->machine != NULL)
         LLVMDisposeTargetMachine(unit->machine);
-    if (unit->llvm != NULL)
+    if (unit->llvm != NULL && !unit->borrows_llvm)
         LLVMContextDispose(unit->llvm);
     memset(unit, 0, sizeof *unit);
+}
+
+td_status cg_unit_join(td_context *context, const cg_unit *unit, cg_unit *part)
+{
+    LLVMModuleRef module = part->module;
+    part->module = NULL; /* linking takes it */
+    if (LLVMLinkModules2(unit->module, module))
+        return td_fail(context, TD_INTERNAL, "code of two CPUs cannot be joined");
+    return TD_OK;
 }
 
 td_status cg_unit_optimise(td_context *context, const cg_unit *unit)

@@ -1,4 +1,4 @@
-/* What all kernels need: functions by key, shares, frame fields, addresses and dimensions.
+/* What all kernels need: functions by key, parts, frame fields, addresses and dimensions.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/lower.h"
@@ -14,6 +14,7 @@ void cg_lowering_init(cg_lowering *lowering, td_context *context, const cg_cpu *
     td_arena_init(&lowering->arena, context);
     td_map_init(&lowering->kernels, context);
     cg_build_init(&lowering->build, llvm, module, cpu->has_fma);
+    lowering->build.has_half = cpu->has_half;
 }
 
 void cg_lowering_release(cg_lowering *lowering)
@@ -60,23 +61,30 @@ LLVMValueRef cg_function_begin(cg_lowering *lowering, const char *name, LLVMType
     return function;
 }
 
-static void read_parameters(cg_kernel *kernel, unsigned operands)
+/* A tandem_kernel. Its arguments are eight bytes each, in this order. */
+enum { ARGUMENT_FRAME, ARGUMENT_ROWS, ARGUMENT_OPERANDS = CG_FIRST_OPERAND };
+
+static LLVMTypeRef kernel_type(cg_build *build)
 {
-    kernel->frame = LLVMGetParam(kernel->function, 0);
-    kernel->thread = LLVMGetParam(kernel->function, 1);
-    kernel->threads = LLVMGetParam(kernel->function, 2);
-    kernel->rows = LLVMGetParam(kernel->function, 3);
-    for (unsigned i = 0; i < operands; i++)
-        kernel->operands[i] = LLVMGetParam(kernel->function, 4 + i);
+    LLVMTypeRef parameters[] = {build->pointer, build->i64, build->i64};
+    return LLVMFunctionType(build->none, parameters, 3, false);
 }
 
-static LLVMTypeRef kernel_type(cg_build *build, unsigned operands)
+static LLVMValueRef argument(cg_build *build, LLVMValueRef arguments, unsigned index)
 {
-    LLVMTypeRef parameters[4 + CG_MAX_OPERANDS] = {build->pointer, build->i64, build->i64,
-                                                   build->i64};
+    return cg_offset_by(build, arguments, (uint64_t)index * 8);
+}
+
+static void read_parameters(cg_build *build, cg_kernel *kernel, unsigned operands)
+{
+    LLVMValueRef from = LLVMGetParam(kernel->function, 0);
+    kernel->part = LLVMGetParam(kernel->function, 1);
+    kernel->parts = LLVMGetParam(kernel->function, 2);
+    kernel->frame = cg_load(build, build->pointer, argument(build, from, ARGUMENT_FRAME), 8);
+    kernel->rows = cg_load(build, build->i64, argument(build, from, ARGUMENT_ROWS), 8);
     for (unsigned i = 0; i < operands; i++)
-        parameters[4 + i] = build->pointer;
-    return LLVMFunctionType(build->none, parameters, 4 + operands, false);
+        kernel->operands[i] =
+            cg_load(build, build->pointer, argument(build, from, ARGUMENT_OPERANDS + i), 8);
 }
 
 td_status cg_kernel_begin(cg_lowering *lowering, unsigned operands, cg_kernel *kernel, bool *fresh,
@@ -94,13 +102,12 @@ td_status cg_kernel_begin(cg_lowering *lowering, unsigned operands, cg_kernel *k
         if (key == NULL)
             return td_fail_memory(lowering->context);
         LLVMBasicBlockRef caller = LLVMGetInsertBlock(lowering->build.builder);
-        kernel->function =
-            cg_function_begin(lowering, key, kernel_type(&lowering->build, operands));
+        kernel->function = cg_function_begin(lowering, key, kernel_type(&lowering->build));
         kernel->caller = caller;
         if (!td_map_put(&lowering->kernels, key, kernel->function))
             return td_fail_memory(lowering->context);
+        read_parameters(&lowering->build, kernel, operands);
     }
-    read_parameters(kernel, operands);
     return TD_OK;
 }
 
@@ -110,25 +117,59 @@ void cg_kernel_end(cg_lowering *lowering, const cg_kernel *kernel)
     LLVMPositionBuilderAtEnd(lowering->build.builder, kernel->caller);
 }
 
-void cg_kernel_call(const cg_entry *entry, const cg_kernel *kernel, unsigned operands,
-                    LLVMValueRef result_rows, LLVMValueRef *addresses)
+/* The function through which entry points run kernels: (frame, kernel, arguments, work). Alone, a
+ * kernel is called directly, as its only part. */
+static LLVMValueRef runner(cg_lowering *lowering, LLVMTypeRef *type)
 {
-    LLVMValueRef arguments[4 + CG_MAX_OPERANDS] = {entry->frame, entry->thread, entry->threads,
-                                                   result_rows};
+    cg_build *build = &lowering->build;
+    LLVMTypeRef parameters[] = {build->pointer, build->pointer, build->pointer, build->i64};
+    *type = LLVMFunctionType(build->none, parameters, TD_COUNT_OF(parameters), false);
+    if (lowering->runner != NULL)
+        return lowering->runner;
+    LLVMBasicBlockRef caller = LLVMGetInsertBlock(build->builder);
+    LLVMValueRef function = cg_function_begin(lowering, "run_kernel", *type);
+    LLVMValueRef frame = LLVMGetParam(function, 0), kernel = LLVMGetParam(function, 1);
+    LLVMValueRef from = LLVMGetParam(function, 2), work = LLVMGetParam(function, 3);
+    LLVMValueRef share = cg_load(build, build->pointer,
+                                 cg_offset_by(build, frame, offsetof(tandem_frame, share)), 8);
+    cg_branch branch = cg_if(build, LLVMBuildIsNull(build->builder, share, ""));
+    LLVMValueRef alone[] = {from, cg_i64(build, 0), cg_i64(build, 1)};
+    LLVMBuildCall2(build->builder, kernel_type(build), kernel, alone, TD_COUNT_OF(alone), "");
+    cg_else(build, &branch);
+    LLVMValueRef self = cg_load(build, build->pointer,
+                                cg_offset_by(build, frame, offsetof(tandem_frame, share_self)), 8);
+    LLVMValueRef shared[] = {self, kernel, from, work};
+    LLVMBuildCall2(build->builder, *type, share, shared, TD_COUNT_OF(shared), "");
+    cg_end_if(build, &branch);
+    LLVMBuildRetVoid(build->builder);
+    LLVMPositionBuilderAtEnd(build->builder, caller);
+    lowering->runner = function;
+    return function;
+}
+
+void cg_kernel_call(const cg_entry *entry, const cg_kernel *kernel, unsigned operands,
+                    LLVMValueRef rows, LLVMValueRef *addresses)
+{
+    cg_build *build = &entry->lowering->build;
+    LLVMValueRef to = entry->arguments;
+    cg_store(build, entry->frame, argument(build, to, ARGUMENT_FRAME), 8);
+    cg_store(build, rows, argument(build, to, ARGUMENT_ROWS), 8);
     for (unsigned i = 0; i < operands; i++)
-        arguments[4 + i] = addresses[i];
-    LLVMBuildCall2(entry->lowering->build.builder, kernel_type(&entry->lowering->build, operands),
-                   kernel->function, arguments, 4 + operands, "");
+        cg_store(build, addresses[i], argument(build, to, ARGUMENT_OPERANDS + i), 8);
+    LLVMTypeRef type;
+    LLVMValueRef function = runner(entry->lowering, &type);
+    LLVMValueRef arguments[] = {entry->frame, kernel->function, to, entry->work};
+    LLVMBuildCall2(build->builder, type, function, arguments, TD_COUNT_OF(arguments), "");
 }
 
 void cg_share(cg_build *build, const cg_kernel *kernel, LLVMValueRef total, LLVMValueRef *begin,
               LLVMValueRef *end)
 {
-    LLVMValueRef next = LLVMBuildAdd(build->builder, kernel->thread, cg_i64(build, 1), "");
-    LLVMValueRef before = LLVMBuildMul(build->builder, total, kernel->thread, "");
+    LLVMValueRef next = LLVMBuildAdd(build->builder, kernel->part, cg_i64(build, 1), "");
+    LLVMValueRef before = LLVMBuildMul(build->builder, total, kernel->part, "");
     LLVMValueRef through = LLVMBuildMul(build->builder, total, next, "");
-    *begin = LLVMBuildUDiv(build->builder, before, kernel->threads, "begin");
-    *end = LLVMBuildUDiv(build->builder, through, kernel->threads, "end");
+    *begin = LLVMBuildUDiv(build->builder, before, kernel->parts, "begin");
+    *end = LLVMBuildUDiv(build->builder, through, kernel->parts, "end");
 }
 
 /* --- the frame --- */
@@ -137,19 +178,6 @@ LLVMValueRef cg_frame_symbol(cg_build *build, LLVMValueRef frame, unsigned symbo
 {
     const uint64_t offset = offsetof(tandem_frame, symbols) + symbol * sizeof(int64_t);
     return cg_load(build, build->i64, cg_offset_by(build, frame, offset), 8);
-}
-
-void cg_barrier(cg_build *build, LLVMValueRef frame, LLVMValueRef threads)
-{
-    LLVMValueRef many = LLVMBuildICmp(build->builder, LLVMIntUGT, threads, cg_i64(build, 1), "");
-    cg_branch branch = cg_if(build, many);
-    LLVMValueRef function = cg_load(build, build->pointer,
-                                    cg_offset_by(build, frame, offsetof(tandem_frame, barrier)), 8);
-    LLVMValueRef self = cg_load(
-        build, build->pointer, cg_offset_by(build, frame, offsetof(tandem_frame, barrier_self)), 8);
-    LLVMTypeRef type = LLVMFunctionType(build->none, &build->pointer, 1, false);
-    LLVMBuildCall2(build->builder, type, function, &self, 1, "");
-    cg_end_if(build, &branch);
 }
 
 /* --- values --- */

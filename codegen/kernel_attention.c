@@ -390,20 +390,17 @@ static void emit_item(attention *self, LLVMValueRef token, LLVMValueRef head)
     }
 }
 
-static void emit_kernel(attention *self)
+static void emit_attend(attention *self)
 {
     cg_build *build = self->build;
     LLVMBuilderRef builder = build->builder;
     const unsigned padded = self->chunks * CG_LANES;
-    self->slots = cg_frame_symbol(build, self->kernel->frame, TANDEM_SYMBOL_SLOTS);
     self->visible = cg_variable(build, LLVMArrayType2(build->i32, self->max_tokens + 1), "visible");
     self->rows = cg_variable(build, LLVMArrayType2(build->i32, BLOCK), "rows");
     self->scores = cg_variable(build, LLVMArrayType2(build->f32, BLOCK), "scores");
     self->total = cg_variable(build, LLVMArrayType2(build->f32, padded), "total");
     self->largest = cg_variable(build, build->f32, "largest");
     self->sum = cg_variable(build, build->f32, "sum");
-    emit_write(self);
-    cg_barrier(build, self->kernel->frame, self->kernel->threads);
     /* Tokens of one head follow each other, so that its keys and values stay in cache. */
     LLVMValueRef begin, end, tokens = self->kernel->rows;
     cg_share(build, self->kernel,
@@ -491,6 +488,16 @@ td_status cg_lower_attention(cg_entry *entry, const ir_node *node)
     TD_TRY(cg_dimension(entry, node, &node->outputs[0]->shape.dim[0], &rows));
     cg_kernel kernel;
     bool fresh;
+    self.kernel = &kernel;
+    TD_TRY(cg_kernel_begin(lowering, OPERAND_COUNT, &kernel, &fresh, "write_tail_%s_%llux%llu",
+                           ir_type_name(self.type), (unsigned long long)self.kv_heads,
+                           (unsigned long long)self.size));
+    if (fresh) {
+        self.slots = cg_frame_symbol(self.build, kernel.frame, TANDEM_SYMBOL_SLOTS);
+        emit_write(&self);
+        cg_kernel_end(lowering, &kernel);
+    }
+    cg_kernel_call(entry, &kernel, OPERAND_COUNT, rows, addresses);
     TD_TRY(cg_kernel_begin(lowering, OPERAND_COUNT, &kernel, &fresh,
                            "attention_%s_%llu_%llux%llu_m%llu_w%llu_%a_%a_%lld",
                            ir_type_name(self.type), (unsigned long long)self.heads,
@@ -498,8 +505,8 @@ td_status cg_lower_attention(cg_entry *entry, const ir_node *node)
                            (unsigned long long)self.max_tokens, (unsigned long long)self.words,
                            (double)self.scale, (double)self.softcap, (long long)self.window));
     if (fresh) {
-        self.kernel = &kernel;
-        emit_kernel(&self);
+        self.slots = cg_frame_symbol(self.build, kernel.frame, TANDEM_SYMBOL_SLOTS);
+        emit_attend(&self);
         cg_kernel_end(lowering, &kernel);
     }
     cg_kernel_call(entry, &kernel, OPERAND_COUNT, rows, addresses);

@@ -53,10 +53,32 @@ static LLVMValueRef load_element(cg_build *build, const cg_weight *weight, LLVMV
     return cg_splat(build, number, 1);
 }
 
+/* The same of a table that lies as linear_quantized reads it, raised as it is stored. */
+static LLVMValueRef load_raised(cg_build *build, const cg_weight *weight, LLVMValueRef unit,
+                                LLVMValueRef lane, LLVMValueRef column)
+{
+    LLVMBuilderRef builder = build->builder;
+    const bool pairs = ir_type_bits(weight->constant->type) == 4;
+    const int64_t span = pairs ? 8 : 4; /* k that 64 bytes hold for each row */
+    LLVMValueRef at = LLVMBuildUDiv(builder, column, cg_i64(build, span), "");
+    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, CG_PANEL_ROWS), ""), lane,
+                      "");
+    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, 4), ""),
+                      LLVMBuildAnd(builder, column, cg_i64(build, 3), ""), "");
+    LLVMValueRef byte = cg_load(build, build->i8, cg_offset(build, unit, at), 1);
+    if (pairs) {
+        LLVMValueRef shift = LLVMBuildAnd(builder, column, cg_i64(build, 4), "");
+        byte = LLVMBuildLShr(builder, byte, LLVMBuildTrunc(builder, shift, build->i8, ""), "");
+        byte = LLVMBuildAnd(builder, byte, cg_constant_int(build->i8, 15), "");
+    }
+    return cg_splat(build, LLVMBuildUIToFP(builder, byte, build->f32, ""), 1);
+}
+
 static void emit_embed(cg_build *build, const cg_kernel *kernel, const cg_weight *weight)
 {
     LLVMBuilderRef builder = build->builder;
-    const bool panels = weight->role == CG_ROLE_PANELS;
+    const bool raised = weight->role == CG_ROLE_DOTS;
+    const bool panels = raised || weight->role == CG_ROLE_PANELS;
     LLVMValueRef columns = cg_i64(build, (int64_t)weight->columns), begin, end;
     cg_share(build, kernel, LLVMBuildMul(builder, kernel->rows, columns, ""), &begin, &end);
     cg_loop loop = cg_loop_begin(build, begin, end, 1);
@@ -71,9 +93,9 @@ static void emit_embed(cg_build *build, const cg_kernel *kernel, const cg_weight
         lane = LLVMBuildURem(builder, id, cg_i64(build, CG_PANEL_ROWS), "");
     }
     LLVMValueRef group = LLVMBuildUDiv(builder, column, cg_i64(build, (int64_t)weight->group), "");
-    LLVMValueRef number = load_element(
-        build, weight, cg_element(build, kernel->operands[EMBED_TABLE], unit, weight->unit_bytes),
-        lane, column, group);
+    LLVMValueRef at = cg_element(build, kernel->operands[EMBED_TABLE], unit, weight->unit_bytes);
+    LLVMValueRef number = raised ? load_raised(build, weight, at, lane, column)
+                                 : load_element(build, weight, at, lane, column, group);
     if (weight->scale_bytes > 0) {
         /* [unit][group] or [unit][group][lane] */
         LLVMValueRef place = LLVMBuildAdd(
@@ -82,13 +104,15 @@ static void emit_embed(cg_build *build, const cg_kernel *kernel, const cg_weight
         if (panels)
             place = LLVMBuildAdd(
                 builder, LLVMBuildMul(builder, place, cg_i64(build, CG_PANEL_ROWS), ""), lane, "");
-        if (weight->has_zero) {
-            LLVMValueRef at = cg_offset(build, kernel->operands[EMBED_ZEROS], place);
-            number = LLVMBuildFSub(builder, number,
-                                   cg_load_stored(build, weight->constant->type, at, 1), "");
-        }
-        LLVMValueRef at =
-            cg_element(build, kernel->operands[EMBED_SCALES], place, weight->scale_bytes);
+        LLVMValueRef zero = NULL;
+        if (weight->has_zero)
+            zero = cg_load_stored(build, raised ? IR_U8 : weight->constant->type,
+                                  cg_offset(build, kernel->operands[EMBED_ZEROS], place), 1);
+        else if (raised)
+            zero = cg_constant_real(LLVMTypeOf(number), weight->bias);
+        if (zero != NULL)
+            number = LLVMBuildFSub(builder, number, zero, "");
+        at = cg_element(build, kernel->operands[EMBED_SCALES], place, weight->scale_bytes);
         LLVMValueRef scale = cg_load_stored(build, weight->constant->scale->type, at, 1);
         number = LLVMBuildFMul(builder, number, scale, "");
     }
@@ -116,12 +140,15 @@ td_status cg_lower_embed(cg_entry *entry, const ir_node *node)
     TD_TRY(cg_dimension(entry, node, &out->shape.dim[0], &rows));
     cg_kernel kernel;
     bool fresh;
-    TD_TRY(cg_kernel_begin(
-        entry->lowering, EMBED_COUNT, &kernel, &fresh, "embed_%s_%llu_%s_g%llu_s%u%s",
-        weight->role == CG_ROLE_PANELS ? "panels" : "rows", (unsigned long long)columns,
-        ir_type_name(weight->constant->type), (unsigned long long)weight->group,
-        weight->scale_bytes > 0 ? (unsigned)weight->constant->scale->type : 0,
-        weight->has_zero ? "_zero" : ""));
+    TD_TRY(cg_kernel_begin(entry->lowering, EMBED_COUNT, &kernel, &fresh,
+                           "embed_%s_%llu_%s_g%llu_s%u%s",
+                           weight->role == CG_ROLE_DOTS     ? "dots"
+                           : weight->role == CG_ROLE_PANELS ? "panels"
+                                                            : "rows",
+                           (unsigned long long)columns, ir_type_name(weight->constant->type),
+                           (unsigned long long)weight->group,
+                           weight->scale_bytes > 0 ? (unsigned)weight->constant->scale->type : 0,
+                           weight->has_zero ? "_zero" : ""));
     if (fresh) {
         emit_embed(&entry->lowering->build, &kernel, weight);
         cg_kernel_end(entry->lowering, &kernel);

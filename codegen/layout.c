@@ -8,13 +8,18 @@
 
 /* --- weights --- */
 
+static bool is_product(cg_role role)
+{
+    return role == CG_ROLE_PANELS || role == CG_ROLE_DOTS;
+}
+
 const cg_weight *cg_weights_find(const cg_weights *weights, const ir_constant *constant,
                                  cg_role role)
 {
     for (size_t i = 0; i < weights->items.count; i++) {
         const cg_weight *weight = &weights->items.items[i];
         if (weight->constant == constant &&
-            (weight->role == role || (role == CG_ROLE_ROWS && weight->role == CG_ROLE_PANELS)))
+            (weight->role == role || (role == CG_ROLE_ROWS && is_product(weight->role))))
             return weight;
     }
     return NULL;
@@ -89,7 +94,14 @@ static void place_matrix(cg_weight *weight, uint64_t offset)
 {
     const ir_type type = weight->constant->type;
     uint64_t units, scales;
-    if (weight->role == CG_ROLE_PANELS) {
+    if (weight->role == CG_ROLE_DOTS) {
+        const unsigned bits = ir_type_bits(type);
+        units = (weight->rows + CG_PANEL_ROWS - 1) / CG_PANEL_ROWS;
+        weight->group_bytes = (uint64_t)CG_PANEL_ROWS * IR_QUANTIZE_BLOCK * bits / 8;
+        weight->unit_bytes = cg_weight_blocks(weight) * weight->group_bytes;
+        weight->bias = type == IR_I8 || type == IR_I4 ? 1u << (bits - 1) : 0;
+        scales = units * weight->groups * CG_PANEL_ROWS;
+    } else if (weight->role == CG_ROLE_PANELS) {
         const uint64_t last = weight->columns - (weight->groups - 1) * weight->group;
         units = (weight->rows + CG_PANEL_ROWS - 1) / CG_PANEL_ROWS;
         weight->group_bytes = panel_group_bytes(type, weight->group);
@@ -108,7 +120,7 @@ static void place_matrix(cg_weight *weight, uint64_t offset)
     weight->bytes = weight->zero_offset + (weight->has_zero ? scales : 0) - offset;
 }
 
-/* Adds a constant in a role, or turns a table that was only gathered from into panels. */
+/* Adds a constant in a role, or gives a table that was only gathered from the role of a product. */
 static td_status add_weight(cg_weights *weights, const ir_node *node, const ir_constant *constant,
                             cg_role role)
 {
@@ -116,10 +128,10 @@ static td_status add_weight(cg_weights *weights, const ir_node *node, const ir_c
     cg_weight weight = {.constant = constant, .role = role};
     if (cg_weights_find(weights, constant, role) != NULL)
         return TD_OK;
-    for (size_t i = 0; i < weights->items.count && role == CG_ROLE_PANELS; i++)
+    for (size_t i = 0; i < weights->items.count && is_product(role); i++)
         if (weights->items.items[i].constant == constant &&
             weights->items.items[i].role == CG_ROLE_ROWS) {
-            weights->items.items[i].role = CG_ROLE_PANELS;
+            weights->items.items[i].role = role;
             return TD_OK;
         }
     if (role == CG_ROLE_PLAIN) {
@@ -143,6 +155,8 @@ static cg_role role_of(const ir_node *node, uint32_t input)
 {
     if (node->op == IR_OP_linear && input == 1)
         return CG_ROLE_PANELS;
+    if (node->op == IR_OP_linear_quantized && input == 2)
+        return CG_ROLE_DOTS;
     if (node->op == IR_OP_embed && input == 0)
         return CG_ROLE_ROWS;
     return CG_ROLE_PLAIN;
@@ -175,7 +189,7 @@ static void place_all(cg_weights *weights)
         } else {
             place_matrix(weight, offset);
         }
-        if (weight->role == CG_ROLE_PANELS)
+        if (is_product(weight->role))
             weights->read_per_pass += weight->bytes;
         offset = cg_align(offset + weight->bytes, CG_ALIGNMENT);
     }

@@ -17,6 +17,11 @@ typedef enum cg_role {
      * [panel][group][16]. Within a group 4-bit elements go in pairs of consecutive k, the earlier
      * one in the low half. Rows beyond the last are zero. */
     CG_ROLE_PANELS,
+    /* A matrix read by `linear_quantized`: blocks of 32 k, [panel][block][8 quads][16 rows][4 k],
+     * one unsigned byte each; 4-bit elements go in pairs of quads, the earlier one in the low half.
+     * Stored integers are raised by `bias` to be unsigned. Elements and rows beyond the last are
+     * there, with any number and the scale 0; scales and zero points (raised too) as in panels. */
+    CG_ROLE_DOTS,
     /* A table that is only gathered from: [row][k] in the stored type, each row starting at a whole
      * byte, scales and zero points [row][group]. */
     CG_ROLE_ROWS,
@@ -30,9 +35,10 @@ typedef struct cg_weight {
     uint64_t group,
         groups;           /* elements per group (columns when there are no groups), their number */
     uint64_t unit_bytes;  /* of one panel, or of one row */
-    uint64_t group_bytes; /* of one whole group within a panel */
+    uint64_t group_bytes; /* of one whole group within a panel; CG_ROLE_DOTS: of one block */
     unsigned scale_bytes; /* of one scale; 0: not quantised */
     bool has_zero;        /* zero points, one byte each */
+    unsigned bias;        /* CG_ROLE_DOTS: 128 for i8, 8 for i4, else 0 */
     uint64_t offset, bytes; /* in the model's weights: data, then scales, then zero points */
     uint64_t scale_offset, zero_offset;
 } cg_weight;
@@ -49,7 +55,7 @@ typedef struct cg_weights {
 td_status cg_weights_make(td_context *context, const cg_model *model, cg_weights *weights);
 void cg_weights_release(cg_weights *weights);
 /* The row of a constant, NULL when it has none. A matrix that is both multiplied by and gathered
- * from has one row, CG_ROLE_PANELS, which `role` CG_ROLE_ROWS finds too. */
+ * from has one row, of the product's role, which `role` CG_ROLE_ROWS finds too. */
 const cg_weight *cg_weights_find(const cg_weights *weights, const ir_constant *constant,
                                  cg_role role);
 
@@ -73,6 +79,12 @@ int cg_caches_find(const cg_caches *caches, const char *name);
 static inline uint64_t cg_align(uint64_t value, uint64_t alignment)
 {
     return (value + alignment - 1) / alignment * alignment;
+}
+
+/* Blocks of 32 along K, the last one perhaps short. */
+static inline uint64_t cg_weight_blocks(const cg_weight *weight)
+{
+    return (weight->columns + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
 }
 
 #endif

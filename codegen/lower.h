@@ -1,8 +1,7 @@
 /* Lowering of graphs to LLVM IR: what the driver (lower.c) and the kernels share.
  *
- * An entry point is one function, run by all threads of a pass. It calls kernels in the order of
- * the graph; every thread does its share of a kernel (a static partition), and a barrier stands
- * between two kernels whenever the second touches what the first wrote, or writes what it read.
+ * An entry point is one function, run by one thread. It calls kernels in the order of the graph;
+ * each call may be cut into parts that several threads do, and is complete when it returns.
  *
  * A kernel is a function made once for each distinct key (op, sizes, types), so that the layers of
  * a model share it.
@@ -15,7 +14,8 @@
 #include "codegen/layout.h"
 #include "runtime/abi.h"
 
-#define CG_MAX_OPERANDS 8
+#define CG_MAX_OPERANDS  8
+#define CG_FIRST_OPERAND 2 /* arguments of a kernel before its operands */
 
 /* One module being made. */
 typedef struct cg_lowering {
@@ -23,7 +23,8 @@ typedef struct cg_lowering {
     td_arena arena; /* keys of kernels */
     cg_build build;
     const cg_cpu *cpu;
-    td_map kernels; /* key -> function */
+    td_map kernels;      /* key -> function */
+    LLVMValueRef runner; /* calls kernels for entry points; NULL until one is called */
 } cg_lowering;
 
 /* One entry point being made: the graph and the values loaded at its start. */
@@ -34,14 +35,16 @@ typedef struct cg_entry {
     const cg_caches *caches;
     const sched_graph_plan *plan;
     ir_graph *graph;
-    LLVMValueRef function, frame, thread, threads;
+    LLVMValueRef function, frame;
+    LLVMValueRef arguments; /* of the kernel being called, in memory */
+    LLVMValueRef work;      /* of the current node, see cg_node_work */
     LLVMValueRef arena, weights_base, state, slots;
 } cg_entry;
 
 /* A kernel's function and its parameters. `rows` is the run-time first dimension of the result. */
 typedef struct cg_kernel {
     LLVMValueRef function;
-    LLVMValueRef frame, thread, threads, rows;
+    LLVMValueRef frame, part, parts, rows;
     LLVMValueRef operands[CG_MAX_OPERANDS];
     LLVMBasicBlockRef caller; /* where building goes on after cg_kernel_end */
 } cg_kernel;
@@ -68,18 +71,18 @@ td_status cg_kernel_begin(cg_lowering *lowering, unsigned operands, cg_kernel *k
                           const char *format, ...) __attribute__((format(printf, 5, 6)));
 void cg_kernel_end(cg_lowering *lowering, const cg_kernel *kernel);
 
-/* Calls a kernel from the entry point, `operands` being addresses. */
+/* Calls a kernel from the entry point, `operands` being addresses. The call is complete when it
+ * returns, so that a node may call one kernel after another; within a kernel no part may read what
+ * another part writes. */
 void cg_kernel_call(const cg_entry *entry, const cg_kernel *kernel, unsigned operands,
                     LLVMValueRef rows, LLVMValueRef *addresses);
 
-/* This thread's part of `total` items: begin .. end. */
+/* The items begin .. end, of `total`, that belong to this part. Items may be few or none. */
 void cg_share(cg_build *build, const cg_kernel *kernel, LLVMValueRef total, LLVMValueRef *begin,
               LLVMValueRef *end);
 
 /* Loads a symbol (TANDEM_SYMBOL_...) of the frame, as i64. */
 LLVMValueRef cg_frame_symbol(cg_build *build, LLVMValueRef frame, unsigned symbol);
-/* Waits for all threads of the pass; nothing when there is one. */
-void cg_barrier(cg_build *build, LLVMValueRef frame, LLVMValueRef threads);
 
 /* Address of a value's data in the arena, the inputs or the weights. */
 td_status cg_address(const cg_entry *entry, const ir_node *node, const ir_value *value,
@@ -88,6 +91,9 @@ LLVMValueRef cg_weight_address(const cg_entry *entry, uint64_t offset);
 /* The run-time value of a dimension. */
 td_status cg_dimension(const cg_entry *entry, const ir_node *node, const ir_dim *dim,
                        LLVMValueRef *value);
+/* How many nanoseconds one thread needs for a node, roughly, as an i64 of the entry point (work.c):
+ * it decides whether other threads are asked to help. */
+td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work);
 /* Refuses a node: "graph: node "name" (op): reason". */
 td_status cg_refuse(const ir_node *node, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -114,6 +120,12 @@ void cg_store_stored(cg_build *build, ir_type type, LLVMValueRef vector, LLVMVal
 
 typedef td_status (*cg_lower_node)(cg_entry *entry, const ir_node *node);
 td_status cg_lower_linear(cg_entry *entry, const ir_node *node);
+td_status cg_lower_quantize_rows(cg_entry *entry, const ir_node *node);
+td_status cg_lower_linear_quantized(cg_entry *entry, const ir_node *node);
+/* Reads quantised activations out of the order that the kernels of a CPU keep them in: `tokens`
+ * rows of `columns` to q, row by row. */
+void cg_read_quantised(const cg_cpu *cpu, uint64_t tokens, uint64_t columns, const void *stored,
+                       int8_t *q);
 td_status cg_lower_rms_norm(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rotary_table(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rope(cg_entry *entry, const ir_node *node);

@@ -113,6 +113,73 @@ void cg_sine_cosine(cg_build *build, LLVMValueRef angle, LLVMValueRef *sine, LLV
 
 /* --- stored elements --- */
 
+static LLVMValueRef and_constant(cg_build *build, LLVMValueRef value, int64_t mask)
+{
+    return LLVMBuildAnd(build->builder, value, cg_constant_int(LLVMTypeOf(value), mask), "");
+}
+
+/* f16 as f32, for CPUs that would call a function for each element: exponent and mantissa move into
+ * their places and the product with 2^112 mends the exponent's bias, of subnormals too. */
+static LLVMValueRef half_to_float(cg_build *build, LLVMValueRef half)
+{
+    LLVMBuilderRef builder = build->builder;
+    LLVMTypeRef integers = cg_type_like(LLVMTypeOf(half), build->i32);
+    LLVMTypeRef floats = cg_type_like(integers, build->f32);
+    LLVMValueRef wide = LLVMBuildZExt(builder, half, integers, "");
+    LLVMValueRef moved =
+        LLVMBuildShl(builder, and_constant(build, wide, 0x7fff), cg_constant_int(integers, 13), "");
+    LLVMValueRef scaled = LLVMBuildFMul(builder, LLVMBuildBitCast(builder, moved, floats, ""),
+                                        cg_constant_real(floats, 0x1p112), "");
+    LLVMValueRef finite = LLVMBuildBitCast(builder, scaled, integers, "");
+    LLVMValueRef special = LLVMBuildOr(builder, moved, cg_constant_int(integers, 0x7f800000), "");
+    LLVMValueRef is_finite =
+        LLVMBuildICmp(builder, LLVMIntULT, moved, cg_constant_int(integers, 0x7c00 << 13), "");
+    LLVMValueRef bits = LLVMBuildSelect(builder, is_finite, finite, special, "");
+    LLVMValueRef sign =
+        LLVMBuildShl(builder, and_constant(build, wide, 0x8000), cg_constant_int(integers, 16), "");
+    return LLVMBuildBitCast(builder, LLVMBuildOr(builder, bits, sign, ""), floats, "");
+}
+
+/* f32 rounded to f16, ties to even. */
+static LLVMValueRef float_to_half(cg_build *build, LLVMValueRef value)
+{
+    LLVMBuilderRef builder = build->builder;
+    LLVMTypeRef floats = LLVMTypeOf(value), integers = cg_type_like(floats, build->i32);
+    LLVMValueRef bits = LLVMBuildBitCast(builder, value, integers, "");
+    LLVMValueRef size = and_constant(build, bits, 0x7fffffff);
+    LLVMValueRef shift = cg_constant_int(integers, 13);
+    /* Normal: the bias changes by 112, and the part that is cut off rounds to even. */
+    LLVMValueRef odd = and_constant(build, LLVMBuildLShr(builder, size, shift, ""), 1);
+    LLVMValueRef normal =
+        LLVMBuildSub(builder, size, cg_constant_int(integers, (INT64_C(112) << 23) - 0xfff), "");
+    normal = LLVMBuildLShr(builder, LLVMBuildAdd(builder, normal, odd, ""), shift, "");
+    /* Subnormal: an f32 of 0.5 .. 1 has steps of 2^-24, the smallest f16. */
+    LLVMValueRef half = cg_constant_real(floats, 0.5);
+    LLVMValueRef sum =
+        LLVMBuildFAdd(builder, LLVMBuildBitCast(builder, size, floats, ""), half, "");
+    LLVMValueRef subnormal = LLVMBuildSub(builder, LLVMBuildBitCast(builder, sum, integers, ""),
+                                          LLVMBuildBitCast(builder, half, integers, ""), "");
+    const struct {
+        LLVMIntPredicate predicate;
+        int64_t bound;
+        LLVMValueRef then;
+    } cases[] = {
+        {LLVMIntULT, INT64_C(113) << 23, subnormal},
+        {LLVMIntUGE, INT64_C(143) << 23, cg_constant_int(integers, 0x7c00)}, /* infinity */
+        {LLVMIntUGT, INT64_C(255) << 23, cg_constant_int(integers, 0x7e00)}, /* not a number */
+    };
+    LLVMValueRef rounded = normal;
+    for (size_t i = 0; i < TD_COUNT_OF(cases); i++) {
+        LLVMValueRef holds = LLVMBuildICmp(builder, cases[i].predicate, size,
+                                           cg_constant_int(integers, cases[i].bound), "");
+        rounded = LLVMBuildSelect(builder, holds, cases[i].then, rounded, "");
+    }
+    LLVMValueRef sign = and_constant(
+        build, LLVMBuildLShr(builder, bits, cg_constant_int(integers, 16), ""), 0x8000);
+    return LLVMBuildTrunc(builder, LLVMBuildOr(builder, rounded, sign, ""),
+                          cg_type_like(floats, build->i16), "");
+}
+
 LLVMValueRef cg_load_stored(cg_build *build, ir_type type, LLVMValueRef pointer, unsigned count)
 {
     LLVMBuilderRef builder = build->builder;
@@ -122,6 +189,8 @@ LLVMValueRef cg_load_stored(cg_build *build, ir_type type, LLVMValueRef pointer,
     case IR_F32:
         return cg_load(build, floats, pointer, 4);
     case IR_F16:
+        if (!build->has_half)
+            return half_to_float(build, cg_load(build, cg_vector(build->i16, count), pointer, 2));
         stored = cg_load(build, cg_vector(build->half, count), pointer, 2);
         return LLVMBuildFPExt(builder, stored, floats, "");
     case IR_BF16:
@@ -141,7 +210,9 @@ LLVMValueRef cg_load_stored(cg_build *build, ir_type type, LLVMValueRef pointer,
 
 void cg_store_stored(cg_build *build, ir_type type, LLVMValueRef vector, LLVMValueRef pointer)
 {
-    if (type == IR_F16)
+    if (type == IR_F16 && !build->has_half)
+        vector = float_to_half(build, vector);
+    else if (type == IR_F16)
         vector = LLVMBuildFPTrunc(build->builder, vector,
                                   cg_type_like(LLVMTypeOf(vector), build->half), "");
     cg_store(build, vector, pointer, type == IR_F16 ? 2 : 4);

@@ -164,6 +164,32 @@ static uint64_t pack_panel(const reader *in, const cg_weight *weight, uint64_t r
     return (uint64_t)(to - in->packed);
 }
 
+/* An integer as the dot products read it: unsigned. */
+static unsigned char raised_element(const reader *in, const cg_weight *weight, uint64_t row,
+                                    uint64_t k)
+{
+    if (k >= in->columns)
+        return 0;
+    const unsigned char *bytes = in->bits == 8 ? in->raw : in->bytes;
+    return (unsigned char)(bytes[row * in->columns + k] ^ weight->bias);
+}
+
+/* A panel for dot products: [block][quad][16 rows][4 k], or two quads in the halves of a byte. */
+static uint64_t pack_dots(const reader *in, const cg_weight *weight, uint64_t rows)
+{
+    const uint64_t step = in->bits == 4 ? 8 : 4, end = cg_weight_blocks(weight) * IR_QUANTIZE_BLOCK;
+    unsigned char *to = in->packed;
+    (void)rows;
+    for (uint64_t first = 0; first < end; first += step)
+        for (uint64_t row = 0; row < CG_PANEL_ROWS; row++)
+            for (uint64_t k = first; k < first + 4; k++) {
+                const unsigned char later =
+                    in->bits == 4 ? raised_element(in, weight, row, k + 4) : 0;
+                *to++ = (unsigned char)(raised_element(in, weight, row, k) | later << 4);
+            }
+    return (uint64_t)(to - in->packed);
+}
+
 /* Rows as they are stored. */
 static uint64_t pack_rows(const reader *in, const cg_weight *weight, uint64_t rows)
 {
@@ -197,8 +223,13 @@ static uint64_t pack_scales(const reader *in, const cg_weight *weight, uint64_t 
 
 static uint64_t pack_zeros(const reader *in, const cg_weight *weight, uint64_t rows)
 {
-    const bool panels = weight->role == CG_ROLE_PANELS;
+    const bool panels = weight->role != CG_ROLE_ROWS;
     unsigned char *to = in->packed;
+    if (weight->role == CG_ROLE_DOTS) {
+        for (uint64_t i = 0; i < CG_PANEL_ROWS * in->columns; i++)
+            *to++ = raised_element(in, weight, i % CG_PANEL_ROWS, i / CG_PANEL_ROWS);
+        return CG_PANEL_ROWS * in->columns;
+    }
     for (uint64_t i = 0; panels && i < CG_PANEL_ROWS * in->columns; i++)
         *to++ = element_byte(in, i % CG_PANEL_ROWS * in->columns + i / CG_PANEL_ROWS);
     for (uint64_t i = 0; !panels && i < rows * in->columns; i++)
@@ -225,11 +256,13 @@ static td_status pack_part(writer *out, const cg_weight *weight, const ir_consta
 static td_status pack_matrix(writer *out, const cg_weight *weight, uint64_t start)
 {
     const ir_constant *constant = weight->constant;
-    const bool panels = weight->role == CG_ROLE_PANELS;
+    const bool panels = weight->role != CG_ROLE_ROWS;
+    const pack_step step = weight->role == CG_ROLE_DOTS     ? pack_dots
+                           : weight->role == CG_ROLE_PANELS ? pack_panel
+                                                            : pack_table;
     const uint64_t block = CG_PANEL_ROWS * weight->groups;
     TD_TRY(pack_part(out, weight, constant, weight->columns,
-                     panels ? weight->unit_bytes : weight->unit_bytes * CG_PANEL_ROWS,
-                     panels ? pack_panel : pack_table));
+                     panels ? weight->unit_bytes : weight->unit_bytes * CG_PANEL_ROWS, step));
     if (constant->scale == NULL)
         return TD_OK;
     TD_TRY(put_zeros_to(out, start + weight->scale_offset));

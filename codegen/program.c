@@ -28,10 +28,23 @@ static td_status check_request(td_context *context, const cg_request *request)
     return TD_OK;
 }
 
+/* The CPUs that the program holds code for. */
+static void list_levels(const cg_request *request, cg_program *program)
+{
+    const char *const *names = request->cpu.levels;
+    if (names == NULL) {
+        program->levels[program->level_count++].cpu = &request->cpu;
+        return;
+    }
+    for (size_t i = 0; names[i] != NULL && i < CG_MAX_LEVELS; i++)
+        program->levels[program->level_count++].cpu = cg_find_cpu(request->target, names[i]);
+}
+
 td_status cg_program_create(td_context *context, const cg_request *request, cg_program *program)
 {
     cg_program made = {.context = context, .request = request};
     td_status status = check_request(context, request);
+    list_levels(request, &made);
     for (size_t i = 0; i < request->model_count && status == TD_OK; i++) {
         const cg_model *model = &request->models[i];
         status = cg_weights_make(context, model, &made.weights[i]);
@@ -59,45 +72,96 @@ void cg_program_release(cg_program *program)
 
 /* --- lowering --- */
 
-static td_status lower_model(cg_program *program, cg_lowering *lowering, size_t index)
+/* "target.forward", or "target.forward.x86-64-v4" where there are several levels. */
+static void entry_name(const cg_program *program, size_t level, size_t model, const char *graph,
+                       char *name, size_t room)
+{
+    const bool one = program->level_count == 1;
+    snprintf(name, room, "%s.%s%s%s", program->request->models[model].name, graph, one ? "" : ".",
+             one ? "" : program->levels[level].cpu->name);
+}
+
+static td_status lower_model(cg_program *program, cg_lowering *lowering, size_t level, size_t index)
 {
     const cg_request *request = program->request;
     const cg_model *model = &request->models[index];
+    const sched_graph_plan *plans = &request->plan->graphs[2 * index];
+    cg_level *made = &program->levels[level];
     char name[128];
-    snprintf(name, sizeof name, "%s.forward", model->name);
+    entry_name(program, level, index, "forward", name, sizeof name);
     TD_TRY(cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
-                          &request->plan->graphs[2 * index], name, &program->forward[index]));
-    snprintf(name, sizeof name, "%s.commit", model->name);
+                          &plans[0], name, &made->forward[index]));
+    entry_name(program, level, index, "commit", name, sizeof name);
     return cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
-                          &request->plan->graphs[2 * index + 1], name, &program->commit[index]);
+                          &plans[1], name, &made->commit[index]);
 }
 
 /* Entry points have no callers until the tables name them: they are visible while the module is
  * optimised. */
-static void keep_entries(cg_program *program, LLVMLinkage linkage)
+static void keep_entries(cg_program *program, size_t level, LLVMLinkage linkage)
 {
     for (size_t i = 0; i < program->request->model_count; i++) {
-        LLVMSetLinkage(program->forward[i], linkage);
-        LLVMSetLinkage(program->commit[i], linkage);
+        LLVMSetLinkage(program->levels[level].forward[i], linkage);
+        LLVMSetLinkage(program->levels[level].commit[i], linkage);
     }
+}
+
+static void keep_all_entries(cg_program *program, LLVMLinkage linkage)
+{
+    for (size_t level = 0; level < program->level_count; level++)
+        keep_entries(program, level, linkage);
+}
+
+/* Lowers and optimises one level into a unit; its entry points are left visible. */
+static td_status lower_level(cg_program *program, size_t level, const cg_unit *unit)
+{
+    td_context *context = program->context;
+    cg_lowering lowering;
+    cg_lowering_init(&lowering, context, program->levels[level].cpu, unit->llvm, unit->module);
+    td_status status = TD_OK;
+    for (size_t i = 0; i < program->request->model_count && status == TD_OK; i++)
+        status = lower_model(program, &lowering, level, i);
+    cg_lowering_release(&lowering);
+    if (status != TD_OK)
+        return status;
+    keep_entries(program, level, LLVMExternalLinkage);
+    return cg_unit_optimise(context, unit);
+}
+
+/* A further level is made in a module of its own, where its kernels' names are free. */
+static td_status join_level(cg_program *program, size_t level)
+{
+    td_context *context = program->context;
+    const cg_request *request = program->request;
+    cg_level *made = &program->levels[level];
+    cg_unit part = {0};
+    td_status status =
+        cg_unit_create(context, request->target, made->cpu, request->name, &program->unit, &part);
+    if (status == TD_OK)
+        status = lower_level(program, level, &part);
+    if (status == TD_OK)
+        status = cg_unit_join(context, &program->unit, &part);
+    cg_unit_release(&part);
+    for (size_t i = 0; i < request->model_count && status == TD_OK; i++) {
+        char name[128];
+        entry_name(program, level, i, "forward", name, sizeof name);
+        made->forward[i] = LLVMGetNamedFunction(program->unit.module, name);
+        entry_name(program, level, i, "commit", name, sizeof name);
+        made->commit[i] = LLVMGetNamedFunction(program->unit.module, name);
+    }
+    return status;
 }
 
 td_status cg_program_lower(cg_program *program)
 {
-    td_context *context = program->context;
     const cg_request *request = program->request;
-    cg_lowering lowering;
-    TD_TRY(cg_unit_create(context, request->target, &request->cpu, request->name, &program->unit));
-    cg_lowering_init(&lowering, context, &request->cpu, program->unit.llvm, program->unit.module);
-    td_status status = TD_OK;
-    for (size_t i = 0; i < request->model_count && status == TD_OK; i++)
-        status = lower_model(program, &lowering, i);
-    cg_lowering_release(&lowering);
-    if (status != TD_OK)
-        return status;
-    keep_entries(program, LLVMExternalLinkage);
-    status = cg_unit_optimise(context, &program->unit);
-    keep_entries(program, LLVMInternalLinkage);
+    TD_TRY(cg_unit_create(program->context, request->target, program->levels[0].cpu, request->name,
+                          NULL, &program->unit));
+    td_status status = lower_level(program, 0, &program->unit);
+    for (size_t level = 1; level < program->level_count && status == TD_OK; level++)
+        status = join_level(program, level);
+    if (status == TD_OK)
+        keep_all_entries(program, LLVMInternalLinkage);
     return status;
 }
 
@@ -108,7 +172,7 @@ td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *
     TD_TRY(cg_program_create(context, request, &program));
     td_status status = cg_program_lower(&program);
     if (status == TD_OK) {
-        keep_entries(&program, LLVMExternalLinkage);
+        keep_all_entries(&program, LLVMExternalLinkage);
         status = cg_measure_code(context, &program.unit, &code);
     }
     if (status == TD_OK)
@@ -239,9 +303,9 @@ td_status cg_program_compile(cg_program *program, cg_plan *plan)
                 program->request->cpu.name);
     TD_TRY(cg_program_lower(program));
     if (!program->bare) { /* without a runtime nobody reads the plan */
-        keep_entries(program, LLVMExternalLinkage);
+        keep_all_entries(program, LLVMExternalLinkage);
         TD_TRY(cg_measure_code(context, &program->unit, &code));
-        keep_entries(program, LLVMInternalLinkage);
+        keep_all_entries(program, LLVMInternalLinkage);
     }
     TD_TRY(cg_plan_program(program, code + cg_table_bytes(program), plan));
     /* Beside the output: it may be larger than what temporary folders hold. */

@@ -10,6 +10,14 @@
 #include "base/file.h"
 
 #define CG_MAX_MODELS 2
+#define CG_MAX_LEVELS 4
+
+/* The entry points for one CPU. A program has one such level, or several to choose from at start:
+ * all of them read the same weights, caches and arena. */
+typedef struct cg_level {
+    const cg_cpu *cpu;
+    LLVMValueRef forward[CG_MAX_MODELS], commit[CG_MAX_MODELS];
+} cg_level;
 
 typedef struct cg_program {
     td_context *context;
@@ -20,7 +28,8 @@ typedef struct cg_program {
     uint64_t weights_offset[CG_MAX_MODELS]; /* in the payload */
     uint64_t payload_bytes, payload_hash;
     uint64_t header_hash;
-    LLVMValueRef forward[CG_MAX_MODELS], commit[CG_MAX_MODELS];
+    cg_level levels[CG_MAX_LEVELS]; /* from the weakest CPU on */
+    size_t level_count;
     cg_unit unit;
 } cg_program;
 

@@ -30,6 +30,7 @@ typedef struct tables {
     td_arena arena;
     LLVMContextRef llvm;
     LLVMModuleRef module;
+    LLVMValueRef caches[CG_MAX_MODELS], tokenizer, api; /* what the tables of all levels point to */
 } tables;
 
 static LLVMValueRef add_global(tables *self, LLVMValueRef value, unsigned alignment)
@@ -137,7 +138,7 @@ static td_status describe_logits(tables *self, size_t index, tandem_output_info 
                    graph->name);
 }
 
-static td_status model_row(tables *self, size_t index, LLVMValueRef *row)
+static td_status model_row(tables *self, const cg_level *level, size_t index, LLVMValueRef *row)
 {
     const cg_program *program = self->program;
     const cg_model *model = &program->request->models[index];
@@ -157,15 +158,13 @@ static td_status model_row(tables *self, size_t index, LLVMValueRef *row)
     info.weights_offset = program->weights_offset[index];
     info.weights_bytes = weights->bytes;
     info.weights_read_per_pass = weights->read_per_pass;
-    LLVMValueRef cache_rows = NULL;
     TD_TRY(describe_logits(self, index, &info.logits));
-    TD_TRY(cache_table(self, caches, &cache_rows));
     table_image image = {.bytes = &info, .size = sizeof info};
     set_pointer(&image, offsetof(tandem_model_info, name), add_string(self, model->name));
-    set_pointer(&image, offsetof(tandem_model_info, caches), cache_rows);
+    set_pointer(&image, offsetof(tandem_model_info, caches), self->caches[index]);
     set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
-    set_pointer(&image, offsetof(tandem_model_info, forward), program->forward[index]);
-    set_pointer(&image, offsetof(tandem_model_info, commit), program->commit[index]);
+    set_pointer(&image, offsetof(tandem_model_info, forward), level->forward[index]);
+    set_pointer(&image, offsetof(tandem_model_info, commit), level->commit[index]);
     *row = image_constant(self, &image);
     return TD_OK;
 }
@@ -215,13 +214,16 @@ static LLVMValueRef declare_api(tables *self)
     return api;
 }
 
-static td_status artefact_table(tables *self, const cg_plan *plan, LLVMValueRef *table)
+/* The table of one level: it differs from the others' in CPU, features and functions only, so that
+ * one payload fits them all. */
+static td_status artefact_table(tables *self, const cg_plan *plan, const cg_level *level,
+                                LLVMValueRef *table)
 {
     cg_program *program = self->program;
     const cg_request *request = program->request;
     LLVMValueRef models[CG_MAX_MODELS] = {NULL};
     for (size_t i = 0; i < request->model_count; i++)
-        TD_TRY(model_row(self, i, &models[i]));
+        TD_TRY(model_row(self, level, i, &models[i]));
     tandem_artefact info;
     memset(&info, 0, sizeof info); /* its padding is hashed and written */
     info.abi_version = TANDEM_ABI_VERSION;
@@ -245,9 +247,9 @@ static td_status artefact_table(tables *self, const cg_plan *plan, LLVMValueRef 
     set_pointer(&image, offsetof(tandem_artefact, name), add_string(self, request->name));
     set_pointer(&image, offsetof(tandem_artefact, triple),
                 add_string(self, request->target->triple));
-    set_pointer(&image, offsetof(tandem_artefact, cpu), add_string(self, request->cpu.name));
+    set_pointer(&image, offsetof(tandem_artefact, cpu), add_string(self, level->cpu->name));
     set_pointer(&image, offsetof(tandem_artefact, features),
-                add_string(self, request->cpu.runtime_check));
+                add_string(self, level->cpu->runtime_check));
     set_pointer(&image, offsetof(tandem_artefact, compiler),
                 add_string(self, "tandem " TANDEM_VERSION));
     set_pointer(&image, offsetof(tandem_artefact, activations),
@@ -256,16 +258,44 @@ static td_status artefact_table(tables *self, const cg_plan *plan, LLVMValueRef 
         &image, offsetof(tandem_artefact, models),
         add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, request->model_count), 16));
     if (request->tokenizer != NULL)
-        set_pointer(&image, offsetof(tandem_artefact, tokenizer),
-                    add_bytes(self, request->tokenizer, request->tokenizer_bytes, 64));
+        set_pointer(&image, offsetof(tandem_artefact, tokenizer), self->tokenizer);
     if (!program->bare)
-        set_pointer(&image, offsetof(tandem_artefact, api), declare_api(self));
+        set_pointer(&image, offsetof(tandem_artefact, api), self->api);
     *table = add_global(self, image_constant(self, &image), 16);
     return TD_OK;
 }
 
+/* Returns the table of the strongest level that this machine has. Where it has none, the weakest
+ * level's is returned, whose features the runtime then finds missing. */
+static void return_level(tables *self, LLVMBuilderRef builder, LLVMValueRef query,
+                         LLVMValueRef *artefacts)
+{
+    const cg_program *program = self->program;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(self->llvm, 0);
+    LLVMTypeRef number = LLVMInt32TypeInContext(self->llvm);
+    LLVMTypeRef type = LLVMFunctionType(number, &pointer, 1, false);
+    LLVMValueRef has = NULL;
+    for (size_t level = program->level_count - 1; level > 0; level--) {
+        LLVMValueRef features = add_string(self, program->levels[level].cpu->runtime_check);
+        LLVMBasicBlockRef found = LLVMAppendBasicBlockInContext(self->llvm, query, "found");
+        LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(self->llvm, query, "next");
+        if (has == NULL) {
+            has = LLVMAddFunction(self->module, "tandem_runtime_has", type);
+            LLVMSetVisibility(has, LLVMHiddenVisibility);
+        }
+        LLVMValueRef answer = LLVMBuildCall2(builder, type, has, &features, 1, "");
+        LLVMBuildCondBr(
+            builder, LLVMBuildICmp(builder, LLVMIntNE, answer, LLVMConstInt(number, 0, false), ""),
+            found, next);
+        LLVMPositionBuilderAtEnd(builder, found);
+        LLVMBuildRet(builder, artefacts[level]);
+        LLVMPositionBuilderAtEnd(builder, next);
+    }
+    LLVMBuildRet(builder, artefacts[0]);
+}
+
 /* const tandem_artefact *tandem_<name>_query(uint32_t max_abi) */
-static td_status add_query(tables *self, LLVMValueRef artefact)
+static td_status add_query(tables *self, LLVMValueRef *artefacts)
 {
     const cg_request *request = self->program->request;
     char *name = td_arena_format(&self->arena, "tandem_%s_query", request->name);
@@ -276,10 +306,18 @@ static td_status add_query(tables *self, LLVMValueRef artefact)
     LLVMValueRef query =
         LLVMAddFunction(self->module, name, LLVMFunctionType(pointer, &version, 1, false));
     LLVMBuilderRef builder = LLVMCreateBuilderInContext(self->llvm);
-    LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(self->llvm, query, "entry"));
-    LLVMValueRef known = LLVMBuildICmp(builder, LLVMIntUGE, LLVMGetParam(query, 0),
-                                       LLVMConstInt(version, TANDEM_ABI_VERSION, false), "");
-    LLVMBuildRet(builder, LLVMBuildSelect(builder, known, artefact, LLVMConstNull(pointer), ""));
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(self->llvm, query, "entry");
+    LLVMBasicBlockRef known = LLVMAppendBasicBlockInContext(self->llvm, query, "known");
+    LLVMBasicBlockRef unknown = LLVMAppendBasicBlockInContext(self->llvm, query, "unknown");
+    LLVMPositionBuilderAtEnd(builder, entry);
+    LLVMBuildCondBr(builder,
+                    LLVMBuildICmp(builder, LLVMIntUGE, LLVMGetParam(query, 0),
+                                  LLVMConstInt(version, TANDEM_ABI_VERSION, false), ""),
+                    known, unknown);
+    LLVMPositionBuilderAtEnd(builder, unknown);
+    LLVMBuildRet(builder, LLVMConstNull(pointer));
+    LLVMPositionBuilderAtEnd(builder, known);
+    return_level(self, builder, query, artefacts);
     LLVMDisposeBuilder(builder);
     if (request->emit == CG_EXECUTABLE) {
         LLVMValueRef program = LLVMAddGlobal(self->module, pointer, "tandem_program");
@@ -289,14 +327,29 @@ static td_status add_query(tables *self, LLVMValueRef artefact)
     return TD_OK;
 }
 
+static td_status add_shared(tables *self)
+{
+    const cg_program *program = self->program;
+    const cg_request *request = program->request;
+    for (size_t i = 0; i < request->model_count; i++)
+        TD_TRY(cache_table(self, &program->caches[i], &self->caches[i]));
+    if (!program->bare)
+        self->api = declare_api(self);
+    if (request->tokenizer != NULL)
+        self->tokenizer = add_bytes(self, request->tokenizer, request->tokenizer_bytes, 64);
+    return TD_OK;
+}
+
 td_status cg_program_add_tables(cg_program *program, const cg_plan *plan)
 {
     tables self = {.program = program, .llvm = program->unit.llvm, .module = program->unit.module};
+    LLVMValueRef artefacts[CG_MAX_LEVELS] = {NULL};
     td_arena_init(&self.arena, program->context);
-    LLVMValueRef artefact = NULL;
-    td_status status = artefact_table(&self, plan, &artefact);
+    td_status status = add_shared(&self);
+    for (size_t level = 0; level < program->level_count && status == TD_OK; level++)
+        status = artefact_table(&self, plan, &program->levels[level], &artefacts[level]);
     if (status == TD_OK)
-        status = add_query(&self, artefact);
+        status = add_query(&self, artefacts);
     td_arena_release(&self.arena);
     return status;
 }
@@ -305,9 +358,9 @@ uint64_t cg_table_bytes(const cg_program *program)
 {
     /* Names, strings and alignment of each row, and the query function. */
     const uint64_t row_room = 256;
-    uint64_t bytes = sizeof(tandem_artefact) + 4 * row_room;
+    uint64_t bytes = program->level_count * (sizeof(tandem_artefact) + 4 * row_room);
     for (size_t i = 0; i < program->request->model_count; i++)
-        bytes += sizeof(tandem_model_info) + row_room +
+        bytes += program->level_count * (sizeof(tandem_model_info) + row_room) +
                  program->caches[i].items.count * (sizeof(tandem_cache_info) + row_room);
     return bytes;
 }

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/codegen.h"
+#include "runtime/processor.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
@@ -24,29 +25,60 @@ static void initialize_aarch64(void)
     LLVMInitializeAArch64AsmPrinter();
 }
 
+static void initialize_riscv(void)
+{
+    LLVMInitializeRISCVTargetInfo();
+    LLVMInitializeRISCVTarget();
+    LLVMInitializeRISCVTargetMC();
+    LLVMInitializeRISCVAsmPrinter();
+}
+
 /* runtime_check names every instruction set of the level that the start of a program can ask the
  * processor for. From the weakest to the strongest, so that "native" takes the last that fits. */
-#define CHECK_V2 "sse3,ssse3,sse4.1,sse4.2,popcnt"
-#define CHECK_V3 CHECK_V2 ",avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
-#define CHECK_V4 CHECK_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+#define CHECK_V2    "sse3,ssse3,sse4.1,sse4.2,popcnt"
+#define CHECK_V3    CHECK_V2 ",avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
+#define CHECK_V4    CHECK_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+#define AVX_VNNI    ",avxvnni"
+#define AVX512_VNNI ",avx512vnni"
+#define CHECK_NEON  "asimd"
+#define CHECK_DOT   CHECK_NEON ",asimddp"
+#define CHECK_I8MM  CHECK_DOT ",i8mm"
 
+static const char *const x86_levels[] = {"x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", NULL};
+
+/* clang-format off */
 static const cg_cpu x86_cpus[] = {
-    {"x86-64-v3", "x86-64-v3", "", CHECK_V3, true, 256, 4},
-    {"x86-64-v2", "x86-64-v2", "", CHECK_V2, false, 128, 2},
-    {"x86-64-v4", "x86-64-v4", "", CHECK_V4, true, 512, 16},
+    {"x86-64-v2", "x86-64-v2", "", CHECK_V2, false, 128, 2, CG_DOT_PAIRS, false, NULL},
+    {"x86-64-v3", "x86-64-v3", "", CHECK_V3, true, 256, 4, CG_DOT_PAIRS, true, NULL},
+    {"x86-64-v3-vnni", "x86-64-v3", "+avxvnni", CHECK_V3 AVX_VNNI, true, 256, 4, CG_DOT_AVX_VNNI, true, NULL},
+    {"x86-64-v4", "x86-64-v4", "", CHECK_V4, true, 512, 16, CG_DOT_PAIRS, true, NULL},
+    {"x86-64-v4-vnni", "x86-64-v4", "+avx512vnni", CHECK_V4 AVX512_VNNI, true, 512, 16, CG_DOT_AVX512_VNNI, true, NULL},
+    {"multi", "x86-64-v3", "", CHECK_V3, true, 256, 4, CG_DOT_PAIRS, true, x86_levels},
     {0},
 };
 
 static const cg_cpu aarch64_cpus[] = {
-    {"generic", "generic", "+neon", "asimd", true, 128, 4},
+    {"generic", "generic", "+neon", CHECK_NEON, true, 128, 4, CG_DOT_NONE, true, NULL},
+    {"dotprod", "generic", "+neon,+dotprod", CHECK_DOT, true, 128, 4, CG_DOT_NEON, true, NULL},
+    {"i8mm", "generic", "+neon,+dotprod,+i8mm", CHECK_I8MM, true, 128, 4, CG_DOT_NEON_I8MM, true, NULL},
     {0},
 };
 
+/* A vector register of V has at least 128 bits; vectors of 16 f32 take four of the 32. */
+static const cg_cpu riscv64_cpus[] = {
+    {"generic", "generic-rv64", "+m,+a,+f,+d,+c", "d", true, 64, 2, CG_DOT_NONE, false, NULL},
+    {"v", "generic-rv64", "+m,+a,+f,+d,+c,+v", "d,v", true, 128, 4, CG_DOT_NONE, false, NULL},
+    {0},
+};
+/* clang-format on */
+
 const cg_target cg_targets[] = {
-    {"x86_64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu", x86_cpus,
-     initialize_x86},
+    {"x86_64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu", "x86-64-v3",
+     x86_cpus, initialize_x86},
     {"aarch64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu",
-     aarch64_cpus, initialize_aarch64},
+     "generic", aarch64_cpus, initialize_aarch64},
+    {"riscv64", "riscv64-unknown-linux-gnu", "riscv64-linux-gnu-gcc", "riscv64-linux-gnu",
+     "generic", riscv64_cpus, initialize_riscv},
     {0},
 };
 
@@ -56,6 +88,8 @@ static bool is_host(const cg_target *target)
     return strcmp(target->name, "x86_64") == 0;
 #elif defined(__aarch64__)
     return strcmp(target->name, "aarch64") == 0;
+#elif defined(__riscv)
+    return strcmp(target->name, "riscv64") == 0;
 #else
     return false;
 #endif
@@ -72,38 +106,28 @@ static const cg_target *find_target(const char *triple)
     return NULL;
 }
 
-/* Whether every feature of `check` stands in `features` ("+avx2,-avx512f,..."). */
-static bool has_features(const char *features, const char *check)
-{
-    while (*check != '\0') {
-        const size_t length = strcspn(check, ",");
-        bool found = false;
-        for (const char *at = features; *at != '\0' && !found;) {
-            const size_t width = strcspn(at, ",");
-            found = width == length + 1 && at[0] == '+' && strncmp(at + 1, check, length) == 0;
-            at += width + (at[width] == ',');
-        }
-        if (!found)
-            return false;
-        check += length + (check[length] == ',');
-    }
-    return true;
-}
-
 /* The strongest level of the table that this machine has: a level, not a model name, so that the
  * start of a program can check everything that its code relies on. */
 static const cg_cpu *find_native(const cg_target *target)
 {
-    char *features = LLVMGetHostCPUFeatures();
     const cg_cpu *best = NULL;
-    for (const cg_cpu *cpu = target->cpus; cpu->name != NULL; cpu++) {
-        const bool runs =
-            strcmp(target->name, "aarch64") == 0 || has_features(features, cpu->runtime_check);
-        if (runs && (best == NULL || cpu->vector_bits > best->vector_bits))
+    for (const cg_cpu *cpu = target->cpus; cpu->name != NULL; cpu++)
+        if (cpu->levels == NULL && tandem_has_features(cpu->runtime_check))
             best = cpu;
-    }
-    LLVMDisposeMessage(features);
     return best;
+}
+
+const cg_cpu *cg_find_cpu(const cg_target *target, const char *name)
+{
+    for (const cg_cpu *cpu = target->cpus; cpu->name != NULL; cpu++)
+        if (strcmp(cpu->name, name) == 0)
+            return cpu;
+    return NULL;
+}
+
+bool cg_runs_here(const cg_target *target, const cg_cpu *cpu)
+{
+    return is_host(target) && tandem_has_features(cpu->runtime_check);
 }
 
 static void append_name(char *list, size_t room, const char *name)
@@ -134,13 +158,9 @@ td_status cg_find_target(td_context *context, const char *triple, const char *cp
         if (chosen == NULL)
             return td_fail(context, TD_UNSUPPORTED,
                            "this machine's CPU is weaker than every known one; the weakest is %s",
-                           "x86-64-v2");
-    } else if (cpu == NULL) {
-        chosen = found->cpus;
+                           found->cpus->name);
     } else {
-        for (const cg_cpu *row = found->cpus; row->name != NULL && chosen == NULL; row++)
-            if (strcmp(row->name, cpu) == 0)
-                chosen = row;
+        chosen = cg_find_cpu(found, cpu == NULL ? found->usual_cpu : cpu);
     }
     if (chosen == NULL) {
         for (const cg_cpu *row = found->cpus; row->name != NULL; row++)

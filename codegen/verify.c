@@ -6,6 +6,7 @@
  * its own.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/lower.h"
 #include "codegen/program.h"
 #include "ir/evaluate.h"
 #include "runtime/abi.h"
@@ -21,6 +22,7 @@
 
 #define MAX_TREE    9
 #define THREADINGS  2 /* one thread, two threads */
+#define PARTS       5 /* of each kernel when there are two threads */
 #define FIRST_CHUNK 40
 #define NEXT_CHUNK  29
 
@@ -55,49 +57,49 @@ typedef struct verification {
 
 /* --- running compiled code --- */
 
-typedef struct one_thread {
-    tandem_entry entry;
-    const tandem_frame *frame;
-} one_thread;
+typedef struct some_parts {
+    tandem_kernel kernel;
+    const void *arguments;
+    uint64_t first; /* every second part from this one on */
+} some_parts;
 
-static void wait_for_all(void *self)
+static void *run_parts(void *self)
 {
-    pthread_barrier_wait(self);
+    const some_parts *mine = self;
+    for (uint64_t part = mine->first; part < PARTS; part += 2)
+        mine->kernel(mine->arguments, part, PARTS);
+    return NULL;
 }
 
-static void *run_second(void *self)
+/* A tandem_share; `self` is an errno value, set when there is no second thread. */
+static void share_with_second(void *self, tandem_kernel kernel, const void *arguments,
+                              uint64_t work)
 {
-    const one_thread *task = self;
-    task->entry(task->frame, 1);
-    return NULL;
+    (void)work;
+    int *error = self;
+    some_parts even = {kernel, arguments, 0}, odd = {kernel, arguments, 1};
+    pthread_t second;
+    const int failure = pthread_create(&second, NULL, run_parts, &odd);
+    run_parts(&even);
+    if (failure == 0)
+        pthread_join(second, NULL);
+    else
+        *error = failure;
 }
 
 static td_status run_entry(const verification *self, tandem_entry entry, unsigned threads)
 {
-    pthread_barrier_t barrier;
+    int error = 0;
     tandem_frame frame = {
         .symbols = {self->tokens, self->rows, self->slots, self->accepted},
         .inputs = {self->ids, self->positions, self->ancestors, self->wanted, self->path},
         .arena = self->arena,
         .weights = self->payload + self->info->weights_offset,
         .state = self->state[threads - 1],
-        .threads = threads,
+        .share = threads > 1 ? share_with_second : NULL,
+        .share_self = &error,
     };
-    if (threads == 1) {
-        entry(&frame, 0);
-        return TD_OK;
-    }
-    pthread_t second;
-    one_thread task = {entry, &frame};
-    frame.barrier = wait_for_all;
-    frame.barrier_self = &barrier;
-    pthread_barrier_init(&barrier, NULL, threads);
-    const int error = pthread_create(&second, NULL, run_second, &task);
-    if (error == 0) {
-        entry(&frame, 0);
-        pthread_join(second, NULL);
-    }
-    pthread_barrier_destroy(&barrier);
+    entry(&frame);
     return error == 0 ? TD_OK : td_fail(self->context, TD_IO, "no thread: %s", strerror(error));
 }
 
@@ -194,19 +196,46 @@ static void compare_value(verification *self, const ir_node *node, const ir_tens
     }
 }
 
+/* Quantised activations, out of the order of the kernels and as floats. */
+static td_status compare_quantised(verification *self, const ir_node *node,
+                                   const ir_tensor *expected, const unsigned char *stored,
+                                   unsigned threads)
+{
+    td_context *context = self->context;
+    const uint64_t count = expected->elements, columns = (uint64_t)expected->dim[1];
+    int8_t *q = td_allocate(context, (size_t)count + 1);
+    float *floats = td_allocate(context, (size_t)(2 * count + 1) * sizeof *floats);
+    td_status status = q == NULL || floats == NULL ? td_fail_memory(context) : TD_OK;
+    if (status == TD_OK) {
+        cg_read_quantised(&self->request->cpu, count / columns, columns, stored, q);
+        for (uint64_t i = 0; i < count; i++) {
+            floats[i] = q[i];
+            floats[count + i] = ((const int8_t *)expected->data)[i];
+        }
+        const ir_tensor wanted = {.elements = count, .data = floats + count};
+        compare_value(self, node, &wanted, floats, threads);
+    }
+    td_release(context, q);
+    td_release(context, floats);
+    return status;
+}
+
 static td_status compare_all(verification *self, const sched_graph_plan *plan, unsigned threads)
 {
     for (const ir_node *node = plan->graph->first; node != NULL; node = node->next)
         for (uint32_t i = 0; i < node->output_count; i++) {
             const ir_value *value = node->outputs[i];
             const ir_tensor *expected = ir_evaluator_value(self->evaluator, value);
-            if (expected == NULL || expected->type != IR_F32 ||
+            const bool quantised = node->op == IR_OP_quantize_rows && i == 0;
+            if (expected == NULL || expected->type != (quantised ? IR_I8 : IR_F32) ||
                 plan->offset[value->id] == UINT64_MAX)
                 return td_fail(self->context, TD_INTERNAL, "node \"%s\" (%s) cannot be compared",
                                node->name, ir_op(node->op)->name);
-            compare_value(self, node, expected,
-                          (const float *)(const void *)(self->arena + plan->offset[value->id]),
-                          threads);
+            const unsigned char *stored = self->arena + plan->offset[value->id];
+            if (quantised)
+                TD_TRY(compare_quantised(self, node, expected, stored, threads));
+            else
+                compare_value(self, node, expected, (const float *)(const void *)stored, threads);
         }
     return TD_OK;
 }
@@ -460,15 +489,10 @@ static td_status verify_planned(td_context *context, const cg_request *request, 
     return status;
 }
 
-td_status cg_verify(td_context *context, const cg_request *request, FILE *report, bool *equal)
+/* Compiles for one CPU in a folder of its own, and runs that. */
+static td_status verify_cpu(td_context *context, const cg_request *request, FILE *report,
+                            bool *equal)
 {
-    const cg_target *host;
-    cg_cpu native;
-    TD_TRY(cg_find_target(context, NULL, NULL, &host, &native));
-    if (request->target != host || request->cpu.vector_bits > native.vector_bits)
-        return td_fail(
-            context, TD_UNSUPPORTED, "code for %s, %s cannot run here; what can is %s, up to %s",
-            request->target->runtime_folder, request->cpu.name, host->runtime_folder, native.name);
     td_arena arena;
     td_arena_init(&arena, context);
     char *folder = NULL, *output = NULL;
@@ -484,4 +508,29 @@ td_status cg_verify(td_context *context, const cg_request *request, FILE *report
         rmdir(folder);
     td_arena_release(&arena);
     return status;
+}
+
+td_status cg_verify(td_context *context, const cg_request *request, FILE *report, bool *equal)
+{
+    const cg_target *host;
+    cg_cpu native;
+    TD_TRY(cg_find_target(context, NULL, NULL, &host, &native));
+    if (!cg_runs_here(request->target, &request->cpu))
+        return td_fail(
+            context, TD_UNSUPPORTED, "code for %s, %s cannot run here; what can is %s, up to %s",
+            request->target->runtime_folder, request->cpu.name, host->runtime_folder, native.name);
+    if (request->cpu.levels == NULL)
+        return verify_cpu(context, request, report, equal);
+    *equal = true;
+    for (const char *const *name = request->cpu.levels; *name != NULL; name++) {
+        cg_request level = *request;
+        level.cpu = *cg_find_cpu(request->target, *name);
+        const bool runs = cg_runs_here(request->target, &level.cpu);
+        bool same = true;
+        fprintf(report, "%s%s\n", *name, runs ? ":" : ": this machine lacks it");
+        if (runs)
+            TD_TRY(verify_cpu(context, &level, report, &same));
+        *equal = *equal && same;
+    }
+    return TD_OK;
 }

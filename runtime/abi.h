@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TANDEM_ABI_VERSION UINT32_C(1)
+#define TANDEM_ABI_VERSION UINT32_C(2)
 
 /* Symbols of an entry point, in this order in tandem_frame.symbols. */
 enum {
@@ -34,24 +34,27 @@ enum {
     TANDEM_INPUT_COUNT
 };
 
-/* A barrier over the threads of one pass. NULL when there is one thread. */
-typedef void (*tandem_barrier)(void *self);
+/* Does part `part` (0 .. parts - 1) of a kernel's work. Who does a part, in which order parts are
+ * done, and how many there are never changes a bit of the result. */
+typedef void (*tandem_kernel)(const void *arguments, uint64_t part, uint64_t parts);
+/* Runs a kernel in as many parts as it pleases, on any threads, and returns when all are done.
+ * `work` estimates how many nanoseconds one thread needs. */
+typedef void (*tandem_share)(void *self, tandem_kernel kernel, const void *arguments,
+                             uint64_t work);
 
-/* Everything an entry point reads. Every thread of a pass gets the same frame. */
+/* Everything an entry point reads. */
 typedef struct tandem_frame {
     int64_t symbols[TANDEM_SYMBOL_COUNT];
     const void *inputs[TANDEM_INPUT_COUNT];
     unsigned char *arena;         /* artefact.arena_bytes, 64-byte aligned */
     const unsigned char *weights; /* start of this model's weights, 64-byte aligned */
     unsigned char *state;         /* this session's caches of this model, 64-byte aligned */
-    uint32_t threads;
-    tandem_barrier barrier;
-    void *barrier_self;
+    tandem_share share;           /* NULL: the calling thread runs every kernel, as one part */
+    void *share_self;
 } tandem_frame;
 
-/* Runs one pass; called by every thread with its number (0 .. threads - 1); returns when this
- * thread is done. The caller joins all threads before it reads outputs. */
-typedef void (*tandem_entry)(const tandem_frame *frame, uint32_t thread);
+/* Runs one pass on the calling thread, which may share its kernels with others. */
+typedef void (*tandem_entry)(const tandem_frame *frame);
 
 /* State memory of one model and session:
  *   int32 count[layers][max kv_heads]     committed slots per layer and KV head, at count_offset
@@ -144,6 +147,10 @@ typedef const tandem_artefact *(*tandem_query)(uint32_t max_abi);
 
 /* An executable's object also defines this, for the runtime's main(). */
 extern const tandem_query tandem_program;
+
+/* What a query function that chooses between several levels of code asks the runtime: 1 when this
+ * processor has every feature of the comma separated list. */
+uint32_t tandem_runtime_has(const char *features);
 
 /* The payload: packed weights, appended to the executable or shared library (or in a file of its
  * own), starting at a multiple of 4096 bytes of that file, followed by this trailer, which ends

@@ -122,15 +122,18 @@ static tandem_status feed_ids(tandem_session *session, const char *list, tandem_
 typedef struct text_output {
     bool ids;
     bool any;    /* something was written */
-    bool broken; /* nobody reads any more */
+    bool broken; /* nothing more can be written */
+    int error;   /* why, or 0 when only the reader is gone */
 } text_output;
 
 static bool write_all(text_output *output, const char *text, size_t bytes)
 {
     while (bytes > 0 && !output->broken) {
         ssize_t count = write(STDOUT_FILENO, text, bytes);
-        if (count < 0 && errno != EINTR)
+        if (count < 0 && errno != EINTR) {
             output->broken = true;
+            output->error = errno == EPIPE ? 0 : errno;
+        }
         if (count <= 0)
             continue;
         output->any = true;
@@ -209,6 +212,9 @@ static tandem_status run_session(const rt_command *command, const char *program,
     }
     write_end(&output);
     report(command, program, session);
+    if (output.error != 0)
+        return rt_fail(error, TANDEM_INVALID, "the text cannot be written: %s",
+                       strerror(output.error));
     return TANDEM_OK;
 }
 

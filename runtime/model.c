@@ -109,7 +109,7 @@ static tandem_status open_parts(tandem_model *model, const tandem_options *optio
     if (status != TANDEM_OK)
         return status;
     int failure =
-        rt_pool_start(&model->pool, model->threads, rt_pool_spin(model->threads), model->stacks);
+        rt_pool_start(&model->pool, model->threads, rt_pool_looks(model->threads), model->stacks);
     if (failure != 0)
         return rt_fail(error, TANDEM_FAILED, "cannot start %u threads: %s", model->threads,
                        strerror(failure));

@@ -1,5 +1,4 @@
-/* Threads wait by spinning a little and then on a futex: passes follow each other within
- * microseconds while text is being written, and must cost nothing while nobody asks for any.
+/* Forking and joining within microseconds, without waiting for threads that do not run.
  *
  * SPDX-License-Identifier: MIT */
 #include "runtime/pool.h"
@@ -10,9 +9,19 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SPIN 2000u
+/* All in nanoseconds. A hand-over from processor to processor takes some 200, waking a sleeper 5000
+ * to 50000, and the kernel leaves a processor to a busy neighbour for some 3000000. */
+#define SPIN       20000u    /* waiting awake: longer than most parts, and than what lies between */
+#define PART       10000u    /* work of a part, so that claiming it costs little */
+#define WAKE_WORTH 100000u   /* work to do before it pays to wake the helpers */
+#define ALONE_MOST 50000000u /* longest time without help after one wait */
+
+#define ALONE_FACTOR     4          /* time without help, as a multiple of the time that was lost */
+#define PARTS_PER_THREAD 16         /* at most: a late thread then costs a sixteenth */
+#define ENDING           UINT32_MAX /* value of `left` that ends the helpers */
 
 uint32_t rt_processors(void)
 {
@@ -21,88 +30,156 @@ uint32_t rt_processors(void)
     return count < 1 ? 1 : (uint32_t)count;
 }
 
+static uint64_t now(void)
+{
+    struct timespec time; /* answered without a system call */
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 static void pause_briefly(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
+#elif defined(__riscv)
+    __asm__ volatile(".insn i 0x0F, 0, x0, x0, 0x010"); /* pause, a fence where it is unknown */
 #endif
 }
 
-/* Waits while the word has this value. */
-static void event_wait(rt_event *event, uint32_t value, uint32_t spin)
+/* Sleeps while the word has this value; may return early. */
+static void sleep_on(_Atomic uint32_t *word, uint32_t value)
 {
-    for (uint32_t i = 0; i < spin; i++) {
-        if (atomic_load_explicit(&event->word, memory_order_acquire) != value)
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(_Atomic uint32_t *word, uint32_t sleepers)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, sleepers, NULL, NULL, 0);
+}
+
+/* --- claiming --- */
+
+/* Takes a part that nobody has; false: there is none.
+ *
+ * Who holds a part may read kernel, arguments and parts, and the caller's memory behind arguments:
+ * the caller changes them only when every claimed part is finished. Nothing may be read before. A
+ * thread may be stopped anywhere in here for as long as it likes, and `left` may meanwhile belong
+ * to a later kernel: if the exchange succeeds, the part is one of that kernel, and so is all that
+ * is read afterwards; so claims need no generation. Acquire pairs with the caller's store of
+ * `left`, directly or through the exchanges of others. */
+static bool claim(rt_pool *pool, uint32_t *part)
+{
+    uint32_t left = atomic_load_explicit(&pool->left, memory_order_relaxed);
+    while (left != 0 && left != ENDING)
+        if (atomic_compare_exchange_weak_explicit(&pool->left, &left, left - 1,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+            *part = pool->parts - left;
+            return true;
+        }
+    return false;
+}
+
+/* --- helpers --- */
+
+/* Returns when there may be something to claim. */
+static void wait_for_parts(rt_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->looks; i++) {
+        if (atomic_load_explicit(&pool->left, memory_order_relaxed) != 0)
             return;
         pause_briefly();
     }
-    /* The sleeper is counted before the kernel compares the word, and the waker changes the word
-     * before it reads the count: one of the two sees the other. */
-    atomic_fetch_add(&event->sleepers, 1);
-    while (atomic_load(&event->word) == value)
-        syscall(SYS_futex, &event->word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-    atomic_fetch_sub(&event->sleepers, 1);
+    /* Counted as asleep before the kernel compares `left`, which the caller sets before it reads
+     * the count: one of the two sees the other. */
+    atomic_fetch_add(&pool->asleep, 1);
+    while (atomic_load(&pool->left) == 0)
+        sleep_on(&pool->left, 0);
+    atomic_fetch_sub(&pool->asleep, 1);
 }
 
-static void event_wake(rt_event *event)
-{
-    if (atomic_load(&event->sleepers) > 0)
-        syscall(SYS_futex, &event->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
-
-void rt_pool_barrier(void *self)
+static void *help(void *self)
 {
     rt_pool *pool = self;
-    if (pool->threads == 1)
-        return;
-    uint32_t passed = atomic_load(&pool->passed.word);
-    if (atomic_fetch_add(&pool->arrived, 1) + 1 < pool->threads) {
-        event_wait(&pool->passed, passed, pool->spin);
+    while (atomic_load_explicit(&pool->left, memory_order_relaxed) != ENDING) {
+        uint32_t part;
+        if (!claim(pool, &part)) {
+            wait_for_parts(pool);
+            continue;
+        }
+        pool->kernel(pool->arguments, part, pool->parts);
+        /* From here on the kernel may be another one; waking a caller too often does no harm. */
+        if (atomic_fetch_add(&pool->finished, 1) + 1 == atomic_load(&pool->awaited))
+            wake(&pool->finished, 1);
+    }
+    return NULL;
+}
+
+/* --- the caller --- */
+
+/* Waits until helpers have finished so many parts. */
+static void wait_for_helpers(rt_pool *pool, uint32_t parts)
+{
+    for (uint32_t i = 0; i <= pool->looks; i++) {
+        if (atomic_load_explicit(&pool->finished, memory_order_acquire) == parts)
+            return;
+        pause_briefly();
+    }
+    const uint64_t start = now();
+    atomic_store(&pool->awaited, parts);
+    for (uint32_t finished; (finished = atomic_load(&pool->finished)) != parts;)
+        sleep_on(&pool->finished, finished);
+    atomic_store(&pool->awaited, 0);
+    /* A helper lost its processor to somebody else, who will want it again: trying at once would
+     * lose as much each time. */
+    const uint64_t alone = (now() - start + SPIN) * ALONE_FACTOR;
+    pool->alone = alone < ALONE_MOST ? alone : ALONE_MOST;
+}
+
+/* Into how many parts to cut work; 1: it is not worth sharing now. */
+static uint32_t choose_parts(rt_pool *pool, uint64_t work)
+{
+    if (work < 2 * PART)
+        return 1;
+    if (pool->alone > 0) {
+        pool->alone -= work < pool->alone ? work : pool->alone;
+        return 1;
+    }
+    if (atomic_load_explicit(&pool->asleep, memory_order_relaxed) == pool->threads - 1) {
+        pool->unshared += work;
+        if (pool->unshared < WAKE_WORTH)
+            return 1;
+    }
+    pool->unshared = 0;
+    const uint64_t most = pool->threads * PARTS_PER_THREAD;
+    return (uint32_t)(work / PART < most ? work / PART : most);
+}
+
+void rt_pool_share(void *self, tandem_kernel kernel, const void *arguments, uint64_t work)
+{
+    rt_pool *pool = self;
+    const uint32_t parts = choose_parts(pool, work);
+    if (parts == 1) {
+        kernel(arguments, 0, 1);
         return;
     }
-    atomic_store(&pool->arrived, 0); /* before it opens: the next round may start at once */
-    atomic_fetch_add(&pool->passed.word, 1);
-    event_wake(&pool->passed);
+    pool->kernel = kernel;
+    pool->arguments = arguments;
+    pool->parts = parts;
+    atomic_store_explicit(&pool->finished, 0, memory_order_relaxed);
+    atomic_store(&pool->left, parts);
+    if (atomic_load(&pool->asleep) > 0)
+        wake(&pool->left, parts - 1);
+    uint32_t mine = 0;
+    for (uint32_t part; claim(pool, &part); mine++)
+        kernel(arguments, part, parts);
+    wait_for_helpers(pool, parts - mine);
 }
 
-static void *work(void *self)
-{
-    rt_worker *worker = self;
-    rt_pool *pool = worker->pool;
-    for (uint32_t seen = 0;; seen++) {
-        event_wait(&pool->started, seen, pool->spin);
-        if (pool->entry == NULL)
-            return NULL;
-        pool->entry(pool->frame, worker->number);
-        if (atomic_fetch_sub(&pool->running.word, 1) == 1)
-            event_wake(&pool->running);
-    }
-}
+/* --- start and end --- */
 
-static void start_pass(rt_pool *pool, tandem_entry entry, const tandem_frame *frame)
-{
-    pool->entry = entry;
-    pool->frame = frame;
-    atomic_store(&pool->running.word, pool->threads - 1);
-    atomic_fetch_add(&pool->started.word, 1);
-    event_wake(&pool->started);
-}
-
-void rt_pool_run(rt_pool *pool, tandem_entry entry, const tandem_frame *frame)
-{
-    if (pool->threads == 1) {
-        entry(frame, 0);
-        return;
-    }
-    start_pass(pool, entry, frame);
-    entry(frame, 0);
-    for (uint32_t left; (left = atomic_load(&pool->running.word)) > 0;)
-        event_wait(&pool->running, left, pool->spin);
-}
-
-static int start_worker(rt_pool *pool, uint32_t number, unsigned char *stack)
+static int start_helper(rt_pool *pool, uint32_t number, unsigned char *stack)
 {
     pthread_attr_t attributes;
     int failure = pthread_attr_init(&attributes);
@@ -111,30 +188,40 @@ static int start_worker(rt_pool *pool, uint32_t number, unsigned char *stack)
     /* The lowest page stays unmapped in effect: running over the stack faults. */
     mprotect(stack, TANDEM_PAGE_BYTES, PROT_NONE);
     failure = pthread_attr_setstack(&attributes, stack + TANDEM_PAGE_BYTES, TANDEM_STACK_BYTES);
-    rt_worker *worker = &pool->workers[number];
-    *worker = (rt_worker){.pool = pool, .number = number};
     if (failure == 0)
-        failure = pthread_create(&worker->thread, &attributes, work, worker);
+        failure = pthread_create(&pool->helpers[number], &attributes, help, pool);
     pthread_attr_destroy(&attributes);
     return failure;
 }
 
-uint32_t rt_pool_spin(uint32_t threads)
+uint32_t rt_pool_looks(uint32_t threads)
 {
-    return rt_processors() >= threads ? SPIN : 0;
+    if (rt_processors() < threads)
+        return 0;
+    /* The shortest of a few runs, since any of them may be interrupted. */
+    const uint32_t pauses = 64;
+    uint64_t shortest = UINT64_MAX;
+    for (int run = 0; run < 8; run++) {
+        const uint64_t start = now();
+        for (uint32_t i = 0; i < pauses; i++)
+            pause_briefly();
+        const uint64_t time = now() - start;
+        shortest = time < shortest ? time : shortest;
+    }
+    return (uint32_t)(SPIN * pauses / (shortest + 1));
 }
 
-int rt_pool_start(rt_pool *pool, uint32_t threads, uint32_t spin, unsigned char *stacks)
+int rt_pool_start(rt_pool *pool, uint32_t threads, uint32_t looks, unsigned char *stacks)
 {
-    pool->spin = spin;
+    pool->looks = looks;
     pool->threads = 1;
-    /* Signals are the application's business: workers take none. */
+    /* Signals are the application's business: helpers take none. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = 0;
     for (uint32_t i = 1; i < threads && failure == 0; i++) {
-        failure = start_worker(pool, i, stacks);
+        failure = start_helper(pool, i, stacks);
         stacks += TANDEM_PAGE_BYTES + TANDEM_STACK_BYTES;
         pool->threads += failure == 0;
     }
@@ -148,8 +235,9 @@ void rt_pool_stop(rt_pool *pool)
 {
     if (pool->threads <= 1)
         return;
-    start_pass(pool, NULL, NULL);
+    atomic_store(&pool->left, ENDING);
+    wake(&pool->left, INT_MAX);
     for (uint32_t i = 1; i < pool->threads; i++)
-        pthread_join(pool->workers[i].thread, NULL);
+        pthread_join(pool->helpers[i], NULL);
     pool->threads = 1;
 }

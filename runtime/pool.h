@@ -1,6 +1,12 @@
-/* The threads that run passes, and the barrier that they meet at.
+/* Threads that help the calling thread with its kernels.
  *
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ * A pass runs on the thread that asked for it. Whenever a kernel has enough work, its parts are put
+ * up for claiming (rt_pool_share): the caller takes parts itself until none is left, helpers take
+ * what they get to, and the call ends when every claimed part is finished. Helpers are optional:
+ * one that gets no processor has claimed nothing and is waited for by nobody; one that loses its
+ * processor holds up a single part, after which the caller works alone for a while. */
 #ifndef TANDEM_RUNTIME_POOL_H
 #define TANDEM_RUNTIME_POOL_H
 
@@ -11,48 +17,44 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* A word that threads wait on: they spin briefly, then sleep in the kernel. */
-typedef struct rt_event {
-    _Alignas(64) _Atomic uint32_t word;
-    _Atomic uint32_t sleepers;
-} rt_event;
-
-typedef struct rt_pool rt_pool;
-
-typedef struct rt_worker {
-    rt_pool *pool;
-    uint32_t number;
-    pthread_t thread;
-} rt_worker;
-
-struct rt_pool {
-    uint32_t threads;   /* the caller of rt_pool_run included */
-    uint32_t spin;      /* looks at an event before sleeping */
-    tandem_entry entry; /* of the current pass; NULL: end */
-    const tandem_frame *frame;
-    rt_event started;                      /* passes started */
-    rt_event running;                      /* workers that have not finished the current pass */
-    rt_event passed;                       /* times that the barrier opened */
-    _Alignas(64) _Atomic uint32_t arrived; /* at the barrier */
-    rt_worker workers[TANDEM_MAX_THREADS];
-};
+typedef struct rt_pool {
+    uint32_t threads; /* the caller included */
+    uint32_t looks;   /* at a word before sleeping on it */
+    /* What the caller alone keeps, in nanoseconds of estimated work. */
+    uint64_t alone;    /* still to be done without help, after a helper was waited for in vain */
+    uint64_t unshared; /* done without help since the helpers fell asleep */
+    /* The kernel whose parts are up for claiming; see claim() in pool.c for who may read it when.
+     */
+    tandem_kernel kernel;
+    const void *arguments;
+    uint32_t parts;
+    /* Parts that nobody has claimed; helpers sleep on it while it is 0. */
+    _Alignas(64) _Atomic uint32_t left;
+    _Atomic uint32_t asleep; /* helpers */
+    /* Parts that helpers have finished; the caller sleeps on it. */
+    _Alignas(64) _Atomic uint32_t finished;
+    _Atomic uint32_t awaited; /* how many the sleeping caller waits for; 0: it does not sleep */
+    pthread_t helpers[TANDEM_MAX_THREADS];
+} rt_pool;
 
 /* Processors that this process may run on; at least 1. */
 uint32_t rt_processors(void);
 
-/* How often so many threads should look at an event before they sleep: spinning helps only when
- * the thread that is waited for has a processor of its own. */
-uint32_t rt_pool_spin(uint32_t threads);
+/* How often so many threads should look at a word before they sleep: as often as fits into 20
+ * microseconds, measured here, or never when there are more threads than processors. */
+uint32_t rt_pool_looks(uint32_t threads);
 
-/* Starts threads - 1 workers, whose stacks are consecutive blocks of TANDEM_PAGE_BYTES (a guard)
- * and TANDEM_STACK_BYTES from `stacks` on. Returns 0 or an errno value; then none is left. */
-int rt_pool_start(rt_pool *pool, uint32_t threads, uint32_t spin, unsigned char *stacks);
-/* Ends and joins the workers. */
+/* Starts threads - 1 helpers in a zeroed pool. Their stacks are consecutive blocks of
+ * TANDEM_PAGE_BYTES (a guard) and TANDEM_STACK_BYTES from `stacks` on. Returns 0 or an errno value;
+ * then none is left. */
+int rt_pool_start(rt_pool *pool, uint32_t threads, uint32_t looks, unsigned char *stacks);
+/* Ends and joins the helpers. */
 void rt_pool_stop(rt_pool *pool);
-/* Runs entry(frame, 0 .. threads - 1), number 0 on the calling thread; returns when all are done.
- */
-void rt_pool_run(rt_pool *pool, tandem_entry entry, const tandem_frame *frame);
-/* A tandem_barrier; `self` is the pool. */
-void rt_pool_barrier(void *self);
+
+/* A tandem_share; `self` is the pool. To be called by one thread at a time. Costs nothing but the
+ * call when the work is too little to be shared; else an uncontended atomic operation or two per
+ * part, and a system call only to wake a helper that sleeps or to wait for one that lost its
+ * processor. */
+void rt_pool_share(void *self, tandem_kernel kernel, const void *arguments, uint64_t work);
 
 #endif

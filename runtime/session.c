@@ -18,9 +18,8 @@ static tandem_frame make_frame(tandem_session *session, unsigned which)
         .arena = model->arena,
         .weights = payload == NULL ? NULL : payload + info_of(session, which)->weights_offset,
         .state = session->caches[which].state,
-        .threads = model->threads,
-        .barrier = model->threads > 1 ? rt_pool_barrier : NULL,
-        .barrier_self = &model->pool,
+        .share = model->threads > 1 ? rt_pool_share : NULL,
+        .share_self = &model->pool,
     };
     frame.symbols[TANDEM_SYMBOL_SLOTS] = model->slots;
     return frame;
@@ -47,7 +46,7 @@ void rt_forward(tandem_session *session, unsigned which, uint32_t count, uint32_
     frame.inputs[TANDEM_INPUT_POSITIONS] = inputs->positions;
     frame.inputs[TANDEM_INPUT_ANCESTORS] = inputs->ancestors;
     frame.inputs[TANDEM_INPUT_ROWS] = inputs->rows;
-    rt_pool_run(&session->model->pool, info->forward, &frame);
+    info->forward(&frame);
 }
 
 void rt_commit(tandem_session *session, unsigned which, uint32_t count)
@@ -58,7 +57,7 @@ void rt_commit(tandem_session *session, unsigned which, uint32_t count)
     tandem_frame frame = make_frame(session, which);
     frame.symbols[TANDEM_SYMBOL_ACCEPTED] = count;
     frame.inputs[TANDEM_INPUT_PATH] = inputs->path;
-    rt_pool_run(&session->model->pool, info_of(session, which)->commit, &frame);
+    info_of(session, which)->commit(&frame);
     session->caches[which].fed += count;
 }
 

@@ -109,7 +109,7 @@ static td_status assign_values(td_context *context, const planned_graph *planned
         for (uint32_t o = 0; o < node->output_count; o++) {
             const ir_value *value = node->outputs[o];
             uint64_t bytes = 0;
-            ir_value_bytes_bound(graph->module, value->type, &value->shape, &bytes);
+            sched_value_bytes(value, &bytes);
             result->bytes[value->id] = bytes;
             if (owned)
                 result->offset[value->id] = offset;

@@ -130,14 +130,24 @@ static void add_effect_edge(builder *b, sched_node *node, const ir_node *source,
         }
 }
 
+bool sched_value_bytes(const ir_value *value, uint64_t *bytes)
+{
+    const ir_node *producer = value->producer;
+    const ir_module *module = producer->graph->module;
+    if (producer->op != IR_OP_quantize_rows || value->output != 0)
+        return ir_value_bytes_bound(module, value->type, &value->shape, bytes);
+    const ir_value *scales = producer->outputs[1];
+    return ir_value_bytes_bound(module, IR_I8, &scales->shape, bytes) &&
+           td_multiply(*bytes, SCHED_QUANTISED_BLOCK_BYTES, bytes);
+}
+
 static td_status node_bytes(td_context *context, const ir_node *source, uint64_t *bytes)
 {
     *bytes = 0;
     for (uint32_t o = 0; o < source->output_count; o++) {
         uint64_t size;
         const ir_value *value = source->outputs[o];
-        if (!ir_value_bytes_bound(source->graph->module, value->type, &value->shape, &size) ||
-            !td_add(*bytes, size, bytes))
+        if (!sched_value_bytes(value, &size) || !td_add(*bytes, size, bytes))
             return td_fail(context, TD_INVALID,
                            "graph %s: node \"%s\" (%s): its result has no bounded size",
                            source->graph->name, source->name, ir_op(source->op)->name);

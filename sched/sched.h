@@ -34,6 +34,12 @@ typedef struct sched_problem {
     uint32_t *readers, *first_reader; /* readers[first_reader[i] .. first_reader[i + 1]) */
 } sched_problem;
 
+/* Bytes that a result takes in the arena at its bounds; false when it has none. Those of its shape,
+ * except that quantised activations are stored in whole blocks, each with its scale and its sum
+ * beside it, in an order of the kernels' own: SCHED_QUANTISED_BLOCK_BYTES for each block. */
+#define SCHED_QUANTISED_BLOCK_BYTES (IR_QUANTIZE_BLOCK + 8)
+bool sched_value_bytes(const ir_value *value, uint64_t *bytes);
+
 /* Builds reader lists and checks sizes and acyclicity (TD_INVALID names a node on a cycle). */
 td_status sched_problem_finish(sched_problem *problem);
 void sched_problem_release(sched_problem *problem);

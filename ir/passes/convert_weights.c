@@ -297,8 +297,8 @@ static td_status convert_to_f16(ir_module *module, const ir_constant *from, ir_c
     return ir_convert_constant(module, from, IR_F16, converted);
 }
 
-/* Whether a constant has the wanted form already. Under q8 and q4 every quantised weight stays as
- * it is: rounding it a second time would only lose accuracy. */
+/* Whether a constant has the wanted form already. Quantised weights that are no larger than what is
+ * wanted stay as they are: rounding them a second time would only lose accuracy. */
 static bool is_f32(const ir_constant *constant)
 {
     return constant->scale == NULL && constant->type == IR_F32;
@@ -314,18 +314,33 @@ static bool is_quantised(const ir_constant *constant)
     return constant->scale != NULL;
 }
 
-typedef struct weight_kind {
-    const char *name;
+/* Rows that 32 does not divide get 8 bits under q4. */
+static bool is_small(const ir_constant *constant)
+{
+    return constant->scale != NULL &&
+           (ir_type_bits(constant->type) == 4 || row_length(constant) % IR_Q4_GROUP != 0);
+}
+
+typedef struct weight_form {
     bool (*done)(const ir_constant *constant);
     td_status (*convert)(ir_module *module, const ir_constant *from, ir_constant **converted);
+} weight_form;
+
+static const weight_form form_f32 = {is_f32, convert_to_f32};
+static const weight_form form_f16 = {is_f16, convert_to_f16};
+static const weight_form form_q8 = {is_quantised, convert_to_q8};
+static const weight_form form_q4 = {is_small, convert_to_q4};
+
+/* Matrices, and the tables of embed. Tables keep 8 bits under q4: they matter most for the quality
+ * of small models, and unless they are the head too, only the rows of a pass are read. */
+typedef struct weight_kind {
+    const char *name;
+    const weight_form *matrices, *tables; /* NULL: as they are */
 } weight_kind;
 
 static const weight_kind weight_kinds[] = {
-    {"keep", NULL, NULL},
-    {"f32", is_f32, convert_to_f32},
-    {"f16", is_f16, convert_to_f16},
-    {"q8", is_quantised, convert_to_q8},
-    {"q4", is_quantised, convert_to_q4},
+    {"keep", NULL, NULL},       {"f32", &form_f32, &form_f32}, {"f16", &form_f16, &form_f16},
+    {"q8", &form_q8, &form_q8}, {"q4", &form_q4, &form_q8},
 };
 
 /* Which input of a node is a weight matrix; -1: none. */
@@ -334,25 +349,41 @@ static int weight_input(const ir_node *node)
     return node->op == IR_OP_linear ? 1 : node->op == IR_OP_embed ? 0 : -1;
 }
 
-/* `converted` and `values` are indexed by the number of the constant that is replaced, so that a
- * constant with several readers is converted once, and has one value per graph. */
-static td_status convert_graph(ir_graph *graph, const weight_kind *kind, size_t count,
-                               ir_constant **converted, ir_value **values)
+/* What the constants of a module, by number, become. */
+typedef struct conversion_plan {
+    const weight_kind *kind;
+    size_t count;
+    ir_constant **converted; /* once for all readers */
+    ir_value **values;       /* of the graph at hand */
+    bool *is_table;
+} conversion_plan;
+
+static void mark_tables(const ir_graph *graph, const conversion_plan *plan)
 {
-    memset(values, 0, count * sizeof *values);
+    for (const ir_node *node = graph->first; node != NULL; node = node->next)
+        if (node->op == IR_OP_embed && node->inputs[0]->kind == IR_VALUE_CONSTANT)
+            plan->is_table[node->inputs[0]->constant->index] = true;
+}
+
+static td_status convert_graph(ir_graph *graph, const conversion_plan *plan)
+{
+    memset(plan->values, 0, plan->count * sizeof(ir_value *));
     for (ir_node *node = graph->first; node != NULL; node = node->next) {
         const int input = weight_input(node);
         if (input < 0 || node->inputs[input]->kind != IR_VALUE_CONSTANT)
             continue;
         const ir_constant *from = node->inputs[input]->constant;
         const uint32_t index = from->index;
-        if (index >= count || kind->done(from))
+        if (index >= plan->count)
+            continue; /* converted already */
+        const weight_form *form = plan->is_table[index] ? plan->kind->tables : plan->kind->matrices;
+        if (form->done(from))
             continue;
-        if (converted[index] == NULL)
-            TD_TRY(kind->convert(graph->module, from, &converted[index]));
-        if (values[index] == NULL)
-            TD_TRY(ir_graph_add_constant(graph, converted[index], &values[index]));
-        node->inputs[input] = values[index];
+        if (plan->converted[index] == NULL)
+            TD_TRY(form->convert(graph->module, from, &plan->converted[index]));
+        if (plan->values[index] == NULL)
+            TD_TRY(ir_graph_add_constant(graph, plan->converted[index], &plan->values[index]));
+        node->inputs[input] = plan->values[index];
     }
     return TD_OK;
 }
@@ -361,13 +392,21 @@ static td_status convert_all(ir_module *module, const weight_kind *kind)
 {
     td_context *context = module->context;
     const size_t count = module->constants.count;
-    ir_constant **converted = td_allocate(context, count * sizeof(ir_constant *));
-    ir_value **values = td_allocate(context, count * sizeof(ir_value *));
-    td_status status = converted == NULL || values == NULL ? td_fail_memory(context) : TD_OK;
+    const conversion_plan plan = {.kind = kind,
+                                  .count = count,
+                                  .converted = td_allocate(context, count * sizeof(ir_constant *)),
+                                  .values = td_allocate(context, count * sizeof(ir_value *)),
+                                  .is_table = td_allocate(context, count * sizeof(bool))};
+    td_status status = plan.converted == NULL || plan.values == NULL || plan.is_table == NULL
+                           ? td_fail_memory(context)
+                           : TD_OK;
     for (size_t i = 0; i < module->graphs.count && status == TD_OK; i++)
-        status = convert_graph(module->graphs.items[i], kind, count, converted, values);
-    td_release(context, converted);
-    td_release(context, values);
+        mark_tables(module->graphs.items[i], &plan);
+    for (size_t i = 0; i < module->graphs.count && status == TD_OK; i++)
+        status = convert_graph(module->graphs.items[i], &plan);
+    td_release(context, plan.converted);
+    td_release(context, plan.values);
+    td_release(context, plan.is_table);
     return status;
 }
 
@@ -376,7 +415,7 @@ td_status ir_pass_convert_weights(ir_module *module, const char *kind)
     for (size_t i = 0; i < TD_COUNT_OF(weight_kinds); i++) {
         if (strcmp(kind, weight_kinds[i].name) != 0)
             continue;
-        if (weight_kinds[i].convert == NULL)
+        if (weight_kinds[i].matrices == NULL)
             return TD_OK;
         TD_TRY(convert_all(module, &weight_kinds[i]));
         return ir_pass_remove_dead(module);

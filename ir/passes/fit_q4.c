@@ -2,18 +2,18 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The range of a group, widened to hold 0, fixes a first scale (range / 15) and zero point. That is
- * rarely the best: cutting off the outermost weights makes the steps of all others smaller. So
- * ranges shrunk in steps are tried, each with the neighbouring zero points; for every try the codes
- * are the nearest ones and the scale is the best for those codes, sum(w d) / sum(d d) with
- * d = code - zero. The try with the smallest squared error wins, the first one on a tie. Sums run
- * in sixteen lanes of binary32, so that the result does not depend on the machine. */
+ * The range of a group, widened to hold 0, fixes a first scale (range / 15) and the zero point.
+ * That is rarely the best: cutting off the outermost weights makes the steps of all others smaller.
+ * So ranges shrunk in steps are tried. For every try, twice: the codes are the nearest ones, and
+ * the scale becomes the best for those codes, sum(w d) / sum(d d) with d = code - zero. The try
+ * with the smallest squared error wins, the first one on a tie. Sums run in sixteen lanes of
+ * binary32, so that the result does not depend on the machine. */
 #include "ir/passes/fit_q4.h"
 
 #include "ir/numerics.h"
 
 #define LARGEST_CODE 15.0f
-#define SHRINK_STEPS 12
+#define SHRINK_STEPS 10
 #define SHRINK_STEP  0.03f
 #define F16_LARGEST  65504.0f
 
@@ -62,6 +62,9 @@ static void try_fit(const float *weights, float step, float zero, ir_q4_fit *bes
     correlate(weights, 1.0f / step, zero, &product, &square);
     if (!(product > 0.0f))
         return;
+    correlate(weights, square / product, zero, &product, &square);
+    if (!(product > 0.0f))
+        return;
     const uint16_t stored = ir_f32_to_f16(clamp(product / square, 0.0f, F16_LARGEST));
     const float scale = ir_f16_to_f32(stored);
     const float gained = scale * (2.0f * product - scale * square);
@@ -85,9 +88,7 @@ ir_q4_fit ir_fit_q4(const float *weights)
         if (!(1.0f / step < INFINITY))
             break; /* all zero, or too small for f16 by far */
         const float middle = rintf(-least / (most - least) * LARGEST_CODE);
-        for (float zero = middle - 1.0f; zero <= middle + 1.0f; zero += 1.0f)
-            if (zero >= 0.0f && zero <= LARGEST_CODE)
-                try_fit(weights, step, zero, &best, &gain);
+        try_fit(weights, step, middle, &best, &gain);
     }
     return best;
 }

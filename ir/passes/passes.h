@@ -27,8 +27,9 @@ td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
 
 /* Raised form -> weights of linear and embed converted: "keep", "f32", "f16", "q8" (i8, f16 scale
  * per group of 32 along K; per row where 32 does not divide K), "q4" (u4, f16 scale and u4 zero
- * point per group of 32 along K; q8 where 32 does not divide K). Weights that are quantised already
- * stay under q8 and q4. Lazy: data is converted when read. */
+ * point per group of 32 along K; q8 where 32 does not divide K and for what embed reads). Weights
+ * that are quantised already stay under q8, and under q4 when they have 4 bits. Lazy: data is
+ * converted when read. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
 /* Raised form -> raised form in which every linear whose weight suits (ir_constant_suits_blocks)

@@ -18,8 +18,8 @@ static td_status quantise_input(ir_node *node, ir_node **quantised, ir_node **ro
     ir_value *x = node->inputs[0];
     ir_node **place = &quantised[x->id];
     if (*place == NULL) {
-        TD_TRY(ir_graph_insert_node(node->graph, node, IR_OP_quantize_rows, node->name, 1, &x, 2,
-                                    place));
+        const char *name = x->producer != NULL ? x->producer->name : node->name;
+        TD_TRY(ir_graph_insert_node(node->graph, node, IR_OP_quantize_rows, name, 1, &x, 2, place));
         TD_TRY(ir_node_infer(*place));
     }
     *rows = *place;

@@ -3,6 +3,7 @@
 
 #include "codegen/program.h"
 #include "ir/passes/passes.h"
+#include "tests/bench/machine.h"
 #include "tests/bench/products_graph.h"
 #include "tests/codegen/synthetic_llama.h"
 
@@ -10,7 +11,6 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SLOTS 1024
@@ -32,7 +32,7 @@ static td_status build_module(td_context *context, const bench_configuration *co
                                      .scale_type = IR_F16,
                                      .group = 32,
                                      .has_zero = configuration->has_zero,
-                                     .cache_type = IR_F16};
+                                     .cache_type = IR_F32};
     TD_TRY(synthetic_llama(context, &shape, model));
     td_status status = TD_OK;
     if (strcmp(configuration->activations, "q8") == 0)
@@ -76,8 +76,7 @@ static td_status compile(td_context *context, const bench_configuration *configu
     const sched_request order = {.graphs = graphs, .graph_count = 2, .orderer = "auto"};
     sched_plan schedule;
     TD_TRY(sched_plan_make(context, &order, NULL, &schedule));
-    const td_status status =
-        compile_planned(context, configuration, lowered, &schedule, path);
+    const td_status status = compile_planned(context, configuration, lowered, &schedule, path);
     sched_plan_release(&schedule);
     return status;
 }
@@ -105,13 +104,6 @@ static void remove_stale(const char *folder, const char *name)
     globfree(&found);
 }
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* The compile time lies beside the library. */
 static bool read_seconds(const char *path, double *seconds)
 {
@@ -132,9 +124,9 @@ static td_status make_library(td_context *context, bench_model *model, cg_model 
     if (td_path_exists(path) && read_seconds(seconds_path, &model->compile_seconds))
         return TD_OK;
     remove_stale(folder, configuration->name);
-    const double started = seconds_now();
+    const double started = bench_seconds();
     TD_TRY(compile(context, configuration, lowered, path));
-    model->compile_seconds = seconds_now() - started;
+    model->compile_seconds = bench_seconds() - started;
     FILE *stream = fopen(seconds_path, "w");
     const bool written = stream != NULL && fprintf(stream, "%.3f\n", model->compile_seconds) > 0;
     if (stream == NULL || fclose(stream) != 0 || !written)
@@ -247,14 +239,10 @@ void bench_pass(bench_model *model, bench_part part, rt_pool *pool, uint32_t thr
         .arena = model->arena,
         .weights = model->weights,
         .state = model->state,
-        .threads = threads,
-        .barrier = threads > 1 ? rt_pool_barrier : NULL,
-        .barrier_self = pool,
+        .share = threads > 1 ? rt_pool_share : NULL,
+        .share_self = pool,
     };
-    if (threads == 1)
-        model->entries[part](&frame, 0);
-    else
-        rt_pool_run(pool, model->entries[part], &frame);
+    model->entries[part](&frame);
 }
 
 void bench_prefill(bench_model *model, bench_part part, rt_pool *pool, uint32_t threads)

@@ -16,9 +16,9 @@
 
 /* A row of the table of what is measured. */
 typedef struct bench_configuration {
-    const char *name;                 /* prefix of its figures: "q8" */
+    const char *name;                  /* prefix of its figures: "q8" */
     const char *weights, *activations; /* "q8", "f32" */
-    ir_type type;                     /* stored weights; integers have f16 scales per 32 */
+    ir_type type;                      /* stored weights; integers have f16 scales per 32 */
     bool has_zero;
     uint32_t layers; /* fewer than 22 keep the files of wide types small */
 } bench_configuration;
@@ -28,7 +28,7 @@ typedef enum bench_part { BENCH_WHOLE, BENCH_PRODUCTS, BENCH_PART_COUNT } bench_
 
 typedef struct bench_model {
     const bench_configuration *configuration;
-    double compile_seconds;                 /* also when the library comes from an earlier run */
+    double compile_seconds; /* also when the library comes from an earlier run */
     double products_per_token, products_per_row; /* multiplications */
     td_file file;
     void *library;

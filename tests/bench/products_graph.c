@@ -54,10 +54,9 @@ static td_status add_table(products_builder *self, int64_t width, ir_value **val
     char *name = td_arena_format(&self->module->arena, "stand_in%zu", self->count);
     const ir_shape shape = ir_shape_of(2, (int64_t[]){BENCH_STAND_IN_ROWS, width});
     ir_constant *table;
-    td_status status =
-        name == NULL
-            ? td_fail_memory(context)
-            : ir_module_add_constant_bytes(self->module, name, IR_F32, &shape, numbers, &table);
+    td_status status = name == NULL ? td_fail_memory(context)
+                                    : ir_module_add_constant_bytes(self->module, name, IR_F32,
+                                                                   &shape, numbers, &table);
     td_release(context, numbers);
     return status == TD_OK ? ir_graph_add_constant(self->graph, table, value) : status;
 }
@@ -103,7 +102,7 @@ static td_status quantise(products_builder *self, stand_in *dense)
 
 static td_status replace_input(products_builder *self, const ir_value *input, ir_value **value)
 {
-    stand_in *dense;
+    stand_in *dense = NULL;
     if (input->kind == IR_VALUE_CONSTANT)
         return ir_graph_add_constant(self->graph, input->constant, value);
     const ir_node *producer = input->producer;

@@ -50,6 +50,14 @@ check unknown_triple refused 1 'vax.*aarch64' compile --target graphs/target.xml
 check slots_beyond_the_context refused 1 'slots' \
     compile --target graphs/target.xml "${tokenizer[@]}" --slots 1000000
 
+cp graphs/drafter.xml "$folder/mine.xml"
+cp graphs/drafter.bin "$folder/mine.bin"
+inputs_survive() {
+    refused 1 'made from' "$tandem" compile --target "$folder/mine.xml" -o "$folder/mine.bin" &&
+        same graphs/drafter.bin "$folder/mine.bin"
+}
+check an_output_over_an_input inputs_survive
+
 # The sentence of a too small budget names one that works.
 smallest_works() {
     local bytes
@@ -80,3 +88,15 @@ check usage_with_a_bad_size usage compile --target graphs/target.xml -o x --memo
 check an_old_file_survives_a_failure bash -c "echo old >'$folder/keep' &&
     ! '$tandem' compile --target '$folder/cut.xml' -o '$folder/keep' 2>/dev/null &&
     grep -qx old '$folder/keep' && ! ls '$folder'/keep.* 2>/dev/null"
+
+# A device or a pipe is not replaced by the program, and a full disk leaves no temporary.
+mkfifo "$folder/pipe"
+keeps_pipe() {
+    refused 1 'not a regular file' "$tandem" compile --target graphs/drafter.xml -o "$folder/pipe" &&
+        [ -p "$folder/pipe" ]
+}
+check a_pipe_is_not_replaced keeps_pipe
+check no_room refused 1 'written|no room' \
+    bash -c "ulimit -f 100; exec '$tandem' compile --target graphs/drafter.xml -o '$folder/out'"
+check standard_output_is_full refused 1 'standard output' \
+    bash -c "exec '$tandem' plan --target graphs/drafter.xml >/dev/full"

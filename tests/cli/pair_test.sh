@@ -74,6 +74,11 @@ full_context() {
 }
 check a_full_context_stops_clearly full_context
 
+# Text that finds no room is a failure; a reader that has gone is none.
+check no_room_for_the_text refused 1 'cannot be written' \
+    bash -c "exec '$folder/pair' --prompt a --max-tokens 3 >/dev/full"
+check a_reader_may_leave bash -c "set -o pipefail; '$folder/pair' --prompt a --max-tokens 300 | head -c 1"
+
 if command -v qemu-aarch64 >/dev/null && [ -e "$build/runtime/aarch64-linux-gnu/libtandem_runtime.a" ]; then
     check compiles_for_aarch64 compile_pair "$folder/arm" --triple aarch64-linux-gnu
     greedy qemu-aarch64 "$folder/arm" --threads 1 >"$folder/arm-text"

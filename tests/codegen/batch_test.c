@@ -96,41 +96,39 @@ static void stop(machine *self)
 }
 
 typedef struct task {
-    tandem_entry entry;
-    const tandem_frame *frame;
-    uint32_t thread;
+    tandem_kernel kernel;
+    const void *arguments;
+    uint64_t part, parts;
 } task;
 
 static void *run_task(void *pointer)
 {
     const task *self = pointer;
-    self->entry(self->frame, self->thread);
+    self->kernel(self->arguments, self->part, self->parts);
     return NULL;
 }
 
-static void wait_all(void *barrier)
+/* A thread for every part; `self` is their number. */
+static void share(void *self, tandem_kernel kernel, const void *arguments, uint64_t work)
 {
-    pthread_barrier_wait(barrier);
-}
-
-static void run(tandem_entry entry, tandem_frame *frame, uint32_t threads)
-{
+    (void)work;
+    const uint32_t threads = *(const uint32_t *)self;
     pthread_t workers[MAX_THREADS];
-    task tasks[MAX_THREADS];
-    pthread_barrier_t barrier;
-    pthread_barrier_init(&barrier, NULL, threads);
-    frame->threads = threads;
-    frame->barrier = threads > 1 ? wait_all : NULL;
-    frame->barrier_self = &barrier;
-    for (uint32_t i = 0; i < threads; i++) {
-        tasks[i] = (task){entry, frame, i};
-        if (i > 0)
-            pthread_create(&workers[i], NULL, run_task, &tasks[i]);
+    task tasks[MAX_THREADS] = {{kernel, arguments, 0, threads}};
+    for (uint32_t i = 1; i < threads; i++) {
+        tasks[i] = (task){kernel, arguments, i, threads};
+        pthread_create(&workers[i], NULL, run_task, &tasks[i]);
     }
     run_task(&tasks[0]);
     for (uint32_t i = 1; i < threads; i++)
         pthread_join(workers[i], NULL);
-    pthread_barrier_destroy(&barrier);
+}
+
+static void run(tandem_entry entry, tandem_frame *frame, uint32_t threads)
+{
+    frame->share = threads > 1 ? share : NULL;
+    frame->share_self = &threads;
+    entry(frame);
 }
 
 /* Feeds the same TOKENS tokens in chunks of `chunk` and collects every token's logits. */

@@ -10,7 +10,9 @@
     .layers = 2, .features = 44, .heads = 3, .kv_heads = 1, .head_size = 20, .hidden = 71,         \
     .vocabulary = 97, .max_tokens = 64, .cache_type = IR_F32, .scale_type = IR_F32
 
-static const char *verify(const synthetic_options *options, const char *cpu)
+/* "equal", or what differs, for a model compiled for a CPU row. */
+static const char *verify_row(const synthetic_options *options, const cg_target *target,
+                              const cg_cpu *cpu)
 {
     static char text[8192];
     td_context context;
@@ -23,15 +25,25 @@ static const char *verify(const synthetic_options *options, const char *cpu)
     }
     memset(text, 0, sizeof text);
     FILE *report = fmemopen(text, sizeof text - 1, "w");
-    cg_request request = {.name = "test", .models = &model, .model_count = 1};
-    td_status status = cg_find_target(&context, NULL, cpu, &request.target, &request.cpu);
-    if (status == TD_OK)
-        status = cg_verify(&context, &request, report, &equal);
+    const cg_request request = {
+        .name = "test", .models = &model, .model_count = 1, .target = target, .cpu = *cpu};
+    const td_status status = cg_verify(&context, &request, report, &equal);
     fclose(report);
     ir_module_release(model.module);
     if (status != TD_OK)
         snprintf(text, sizeof text, "refused: %s", context.message);
     return status == TD_OK && equal ? "equal" : text;
+}
+
+static const char *verify(const synthetic_options *options, const char *name)
+{
+    td_context context;
+    const cg_target *target;
+    cg_cpu cpu;
+    td_context_init(&context);
+    if (cg_find_target(&context, NULL, name, &target, &cpu) != TD_OK)
+        return "not found";
+    return verify_row(options, target, &cpu);
 }
 
 TEST(float_weights)
@@ -158,8 +170,22 @@ TEST(every_cpu)
     td_context_init(&context);
     CHECK(cg_find_target(&context, NULL, NULL, &target, &native) == TD_OK);
     for (const cg_cpu *cpu = target->cpus; cpu->name != NULL; cpu++)
-        if (cpu->vector_bits <= native.vector_bits)
+        if (cg_runs_here(target, cpu))
             CHECK_STRING(verify(&options, cpu->name), "equal");
+}
+
+/* Without instructions for f16, integer operations convert it to the same bits. */
+TEST(halves_without_instructions)
+{
+    synthetic_options options = {AWKWARD, .type = IR_F16};
+    options.cache_type = IR_F16;
+    td_context context;
+    const cg_target *target;
+    cg_cpu cpu;
+    td_context_init(&context);
+    CHECK(cg_find_target(&context, NULL, NULL, &target, &cpu) == TD_OK);
+    cpu.has_half = false;
+    CHECK_STRING(verify_row(&options, target, &cpu), "equal");
 }
 
 TEST_MAIN()

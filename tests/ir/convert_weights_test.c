@@ -1,25 +1,26 @@
-/* Converting the weights of a raised module: f32, f16 and q8, lazily and once per constant.
+/* Converting the weights of a raised module: f32, f16, q8 and q4, lazily and once per constant.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/hash.h"
 #include "ir/half.h"
+#include "ir/passes/fit_q4.h"
 #include "ir/passes/passes.h"
 #include "tests/test.h"
 
 #include <math.h>
 
 #define ROWS      5
-#define COLUMNS   64
+#define COLUMNS   96 /* three groups: their zero points end within a byte */
 #define ZERO_ROW  2
 #define NARROW    7 /* columns that 32 does not divide */
 #define MOST_ROWS 3
 
-/* "forward": embed(table, ids), rms_norm, linear(table): the table is read twice, as in a model
- * whose head is tied. "narrow": linear(narrow). */
+/* "forward": embed(table, ids), rms_norm, linear(table), linear(own): the table is read twice, as
+ * in a model whose head is tied; own holds the same numbers. "narrow": linear(narrow). */
 typedef struct fixture {
     td_context context;
     ir_module *module;
-    ir_node *embed, *norm, *head, *narrow;
+    ir_node *embed, *norm, *head, *own, *narrow;
     float table[ROWS][COLUMNS], narrow_weight[MOST_ROWS][NARROW];
 } fixture;
 
@@ -55,6 +56,9 @@ static td_status build_forward(fixture *f, ir_dim tokens)
     TD_TRY(add_node(graph, IR_OP_embed, table, ids, &f->embed));
     TD_TRY(add_node(graph, IR_OP_rms_norm, f->embed->outputs[0], weight, &f->norm));
     TD_TRY(add_node(graph, IR_OP_linear, f->norm->outputs[0], table, &f->head));
+    TD_TRY(add_constant(f, graph, "own", 2, (int64_t[]){ROWS, COLUMNS}, f->table[0], &table));
+    TD_TRY(add_node(graph, IR_OP_linear, f->norm->outputs[0], table, &f->own));
+    TD_TRY(ir_graph_add_output(graph, "own", f->own->outputs[0]));
     return ir_graph_add_output(graph, "logits", f->head->outputs[0]);
 }
 
@@ -177,24 +181,157 @@ TEST(q8_has_one_scale_for_odd_rows)
     ir_module_release(f.module);
 }
 
+static unsigned nibble(const uint8_t *bytes, int index)
+{
+    return (unsigned)(bytes[index / 2] >> (index % 2 * 4)) & 15u;
+}
+
+/* Squared error of a group with scale (most - least) / 15 and its zero point: what a fit must beat.
+ */
+static double plain_error(const float *weights)
+{
+    float least = 0.0f, most = 0.0f;
+    double error = 0.0;
+    for (int i = 0; i < 32; i++) {
+        least = fminf(least, weights[i]);
+        most = fmaxf(most, weights[i]);
+    }
+    const float scale = ir_f16_to_f32(ir_f32_to_f16((most - least) / 15.0f));
+    const float zero = scale > 0.0f ? rintf(-least / scale) : 0.0f;
+    for (int i = 0; i < 32 && scale > 0.0f; i++) {
+        const float code = fmaxf(0.0f, fminf(15.0f, rintf(weights[i] / scale) + zero));
+        const double off = (double)((code - zero) * scale - weights[i]);
+        error += off * off;
+    }
+    return error;
+}
+
+TEST(q4_has_a_scale_and_a_zero_point_per_group)
+{
+    enum { GROUPS = COLUMNS / 32 };
+    fixture f;
+    uint8_t stored[ROWS * COLUMNS / 2], zeros[(ROWS * GROUPS + 1) / 2];
+    uint16_t scales[ROWS * GROUPS];
+    float values[ROWS][COLUMNS];
+    CHECK(build(&f) == TD_OK);
+    CHECK_MESSAGE(ir_pass_convert_weights(f.module, "q4") == TD_OK, "%s", f.context.message);
+    CHECK_MESSAGE(ir_verify(f.module) == TD_OK, "%s", f.context.message);
+    const ir_constant *table = f.own->inputs[1]->constant;
+    CHECK(table->type == IR_U4 && table->group == 32);
+    /* what embed reads has 8 bits, also where it is the head */
+    CHECK(f.head->inputs[1]->constant == f.embed->inputs[0]->constant);
+    CHECK(f.head->inputs[1]->constant->type == IR_I8);
+    CHECK(table->scale->type == IR_F16 && table->zero_point->type == IR_U4);
+    CHECK(table->bytes == sizeof stored && table->zero_point->bytes == sizeof zeros);
+    CHECK(ir_constant_suits_blocks(table));
+    CHECK(ir_constant_read(&f.context, table, 0, sizeof stored, stored) == TD_OK);
+    CHECK(ir_constant_read(&f.context, table->scale, 0, sizeof scales, scales) == TD_OK);
+    CHECK(ir_constant_read(&f.context, table->zero_point, 0, sizeof zeros, zeros) == TD_OK);
+    CHECK(ir_constant_read_f32(&f.context, table, 0, ROWS * COLUMNS, values[0]) == TD_OK);
+    for (int group = 0; group < ROWS * GROUPS; group++) {
+        const float scale = ir_f16_to_f32(scales[group]);
+        const unsigned zero = nibble(zeros, group);
+        const float *weights = &f.table[group / GROUPS][group % GROUPS * 32];
+        const float *read = &values[group / GROUPS][group % GROUPS * 32];
+        double error = 0.0;
+        CHECK_MESSAGE((scale == 0.0f) == (group / GROUPS == ZERO_ROW), "group %d: %g", group,
+                      (double)scale);
+        for (int i = 0; i < 32; i++) {
+            const int code = (int)nibble(stored, group * 32 + i);
+            const float means = (float)(code - (int)zero) * scale;
+            CHECK(means == read[i]);
+            /* no other code is nearer */
+            for (int other = 0; other < 16; other++)
+                CHECK(fabsf(means - weights[i]) <=
+                      fabsf((float)(other - (int)zero) * scale - weights[i]) + 1e-5f * scale);
+            error += ((double)means - (double)weights[i]) * ((double)means - (double)weights[i]);
+        }
+        CHECK(error <= plain_error(weights) * 1.0001);
+    }
+    /* rows that 32 does not divide become q8; a second time, and under q8, nothing happens */
+    const ir_constant *narrow = f.narrow->inputs[1]->constant;
+    CHECK(narrow->type == IR_I8);
+    CHECK(ir_pass_convert_weights(f.module, "q4") == TD_OK);
+    CHECK(ir_pass_convert_weights(f.module, "q8") == TD_OK);
+    CHECK(f.own->inputs[1]->constant == table && f.narrow->inputs[1]->constant == narrow);
+    ir_module_release(f.module);
+}
+
+TEST(q8_becomes_q4)
+{
+    fixture f;
+    float values[COLUMNS];
+    CHECK(build(&f) == TD_OK);
+    CHECK(ir_pass_convert_weights(f.module, "q8") == TD_OK);
+    CHECK(ir_pass_convert_weights(f.module, "q4") == TD_OK);
+    CHECK_MESSAGE(ir_verify(f.module) == TD_OK, "%s", f.context.message);
+    const ir_constant *table = f.own->inputs[1]->constant;
+    CHECK(f.head->inputs[1]->constant->type == IR_I8 && table->type == IR_U4 &&
+          f.narrow->inputs[1]->constant->type == IR_I8);
+    CHECK(ir_constant_read_f32(&f.context, table, 0, COLUMNS, values) == TD_OK);
+    for (int i = 0; i < COLUMNS; i++)
+        CHECK(fabsf(values[i] - f.table[0][i]) <= 0.1f * 8.0f);
+    ir_module_release(f.module);
+}
+
+TEST(q4_fits_any_finite_group)
+{
+    static const struct {
+        float least, most;
+        float error; /* relative to the largest magnitude */
+    } rows[] = {
+        {0.25f, 0.25f, 1e-3f}, {-3.0f, -3.0f, 1e-3f},      {0.0f, 1.0f, 0.035f},
+        {-1.0f, 0.0f, 0.035f}, {-1.0f, 1.0f, 0.1f},        {5.0f, 6.0f, 0.035f},
+        {-1e6f, 1e6f, 0.55f},  {0x1p-24f, 0x1p-20f, 0.5f}, {0x1p-149f, 0x1p-140f, 1.0f},
+        {-3e38f, 3e38f, 1.0f},
+    };
+    for (size_t r = 0; r < TD_COUNT_OF(rows); r++) {
+        float weights[IR_Q4_GROUP], most = fmaxf(fabsf(rows[r].least), fabsf(rows[r].most));
+        uint8_t codes[IR_Q4_GROUP];
+        for (int i = 0; i < IR_Q4_GROUP; i++)
+            weights[i] =
+                rows[r].least * (1.0f - (float)i / 31.0f) + rows[r].most * ((float)i / 31.0f);
+        const ir_q4_fit fit = ir_fit_q4(weights);
+        const float scale = ir_f16_to_f32(fit.scale);
+        ir_encode_q4(weights, fit, codes);
+        CHECK(isfinite(scale) && scale >= 0.0f && fit.zero <= 15);
+        for (int i = 0; i < IR_Q4_GROUP; i++) {
+            const float means = ((float)codes[i] - (float)fit.zero) * scale;
+            CHECK(codes[i] <= 15);
+            CHECK_MESSAGE(fabsf(means - weights[i]) <= rows[r].error * most,
+                          "row %zu: %g means %g with scale %g", r, (double)weights[i],
+                          (double)means, (double)scale);
+        }
+    }
+}
+
 /* Any byte range of a converted constant equals that range of the whole. */
+static void check_ranges(fixture *f, const ir_constant *constant, uint64_t *random)
+{
+    unsigned char whole[ROWS * COLUMNS * 2], part[ROWS * COLUMNS * 2];
+    CHECK(ir_constant_read(&f->context, constant, 0, constant->bytes, whole) == TD_OK);
+    for (int round = 0; round < 300; round++) {
+        const uint64_t offset = td_random_next(random) % constant->bytes;
+        const uint64_t size = td_random_next(random) % (constant->bytes - offset + 1);
+        CHECK(ir_constant_read(&f->context, constant, offset, size, part) == TD_OK);
+        CHECK(memcmp(part, whole + offset, size) == 0);
+    }
+}
+
 TEST(reads_any_range)
 {
-    static const char *const kinds[] = {"f16", "q8"};
+    static const char *const kinds[] = {"f16", "q8", "q4"};
+    uint64_t random = 5;
     for (size_t k = 0; k < TD_COUNT_OF(kinds); k++) {
         fixture f;
-        unsigned char whole[ROWS * COLUMNS * 2], part[ROWS * COLUMNS * 2];
-        uint64_t random = 5;
         CHECK(build(&f) == TD_OK);
         CHECK(ir_pass_convert_weights(f.module, kinds[k]) == TD_OK);
-        const ir_constant *table = f.head->inputs[1]->constant;
-        CHECK(ir_constant_read(&f.context, table, 0, table->bytes, whole) == TD_OK);
-        for (int round = 0; round < 500; round++) {
-            const uint64_t offset = td_random_next(&random) % table->bytes;
-            const uint64_t size = td_random_next(&random) % (table->bytes - offset + 1);
-            CHECK(ir_constant_read(&f.context, table, offset, size, part) == TD_OK);
-            CHECK(memcmp(part, whole + offset, size) == 0);
-        }
+        const ir_constant *table = f.own->inputs[1]->constant;
+        check_ranges(&f, table, &random);
+        if (table->scale != NULL)
+            check_ranges(&f, table->scale, &random);
+        if (table->zero_point != NULL)
+            check_ranges(&f, table->zero_point, &random);
         ir_module_release(f.module);
     }
 }
@@ -208,12 +345,14 @@ TEST(refuses_numbers_that_do_not_fit)
         {"f16", "constant \"table\" holds 70000, which f16 cannot", 70000.0f},
         {"q8", "constant \"table\" holds nan; q8 needs finite weights", NAN},
         {"q8", "constant \"table\" holds inf; q8 needs finite weights", INFINITY},
+        {"q4", "constant \"table\" holds -inf; q4 needs finite weights", -INFINITY},
+        {"q4", "constant \"table\" holds nan; q4 needs finite weights", NAN},
     };
     for (size_t i = 0; i < TD_COUNT_OF(rows); i++) {
         fixture f;
         unsigned char row[COLUMNS * 2];
         CHECK(build(&f) == TD_OK);
-        ir_constant *original = f.head->inputs[1]->constant;
+        ir_constant *original = f.own->inputs[1]->constant;
         float *data = malloc(original->bytes);
         CHECK(data != NULL);
         CHECK(ir_constant_read(&f.context, original, 0, original->bytes, data) == TD_OK);
@@ -222,9 +361,9 @@ TEST(refuses_numbers_that_do_not_fit)
         ir_constant *changed;
         CHECK(ir_module_add_constant_bytes(f.module, "table", IR_F32, &shape, data, &changed) ==
               TD_OK);
-        f.head->inputs[1]->constant = changed;
+        f.own->inputs[1]->constant = changed;
         CHECK(ir_pass_convert_weights(f.module, rows[i].kind) == TD_OK);
-        const ir_constant *table = f.head->inputs[1]->constant;
+        const ir_constant *table = f.own->inputs[1]->constant;
         const uint64_t row_bytes = table->bytes / ROWS;
         CHECK(ir_constant_read(&f.context, table, 0, row_bytes, row) == TD_OK);
         CHECK(ir_constant_read(&f.context, table, row_bytes, row_bytes, row) == TD_INVALID);

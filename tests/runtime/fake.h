@@ -90,10 +90,19 @@ static void fake_check(bool condition)
         fake_faults++;
 }
 
-static void fake_barrier(const tandem_frame *frame)
+/* Arguments of the fake kernels. */
+typedef struct fake_call {
+    const tandem_frame *frame;
+    unsigned which;
+} fake_call;
+
+static void fake_share(const fake_call *call, tandem_kernel kernel)
 {
-    if (frame->threads > 1)
-        frame->barrier(frame->barrier_self);
+    const tandem_frame *frame = call->frame;
+    if (frame->share == NULL)
+        kernel(call, 0, 1);
+    else
+        frame->share(frame->share_self, kernel, call, 1000000);
 }
 
 /* Writes one token into every cache. */
@@ -141,36 +150,50 @@ static uint32_t fake_read(const tandem_frame *frame, unsigned which, uint32_t to
     return length;
 }
 
-static void fake_forward(const tandem_frame *frame, uint32_t thread, unsigned which)
+static void fake_write_tokens(const void *arguments, uint64_t part, uint64_t parts)
 {
+    const fake_call *call = arguments;
+    uint64_t tokens = (uint64_t)call->frame->symbols[TANDEM_SYMBOL_TOKENS];
+    for (uint64_t token = part; token < tokens; token += parts)
+        fake_write(call->frame, call->which, (uint32_t)token);
+}
+
+static void fake_write_logits(const void *arguments, uint64_t part, uint64_t parts)
+{
+    const fake_call *call = arguments;
+    const tandem_frame *frame = call->frame;
+    const unsigned which = call->which;
     const tandem_model_info *info = &fake_models[which];
-    uint32_t tokens = (uint32_t)frame->symbols[TANDEM_SYMBOL_TOKENS];
-    uint32_t rows = (uint32_t)frame->symbols[TANDEM_SYMBOL_ROWS];
+    uint64_t rows = (uint64_t)frame->symbols[TANDEM_SYMBOL_ROWS];
     const int32_t *wanted = frame->inputs[TANDEM_INPUT_ROWS];
-    if (thread == 0) {
-        fake_passes[which]++;
-        fake_pass_tokens[which] += tokens;
-        fake_check(tokens >= 1 && tokens <= info->max_tokens && rows <= info->max_rows);
-        for (uint32_t layer = 0; layer < FAKE_LAYERS; layer++)
-            for (uint32_t head = 0; head < fake_caches[which][layer].kv_heads; head++)
-                fake_check(*fake_count(frame, layer, head) + (int64_t)tokens <=
-                           frame->symbols[TANDEM_SYMBOL_SLOTS]);
-    }
-    for (uint32_t token = thread; token < tokens; token += frame->threads)
-        fake_write(frame, which, token);
-    fake_barrier(frame);
     float *logits = (float *)(void *)(frame->arena + info->logits.offset);
     int32_t history[4096];
-    for (uint32_t row = thread; row < rows; row += frame->threads) {
+    for (uint64_t row = part; row < rows; row += parts) {
         uint32_t length = fake_read(frame, which, (uint32_t)wanted[row], history);
         for (uint32_t i = 0; i < info->logits.columns; i++) {
             int32_t id = info->head_ids == NULL ? (int32_t)i : info->head_ids[i];
             logits[row * info->logits.columns + i] = fake_logit(which, history, length, id);
         }
     }
-    fake_barrier(frame);
+}
+
+static void fake_forward(const tandem_frame *frame, unsigned which)
+{
+    const tandem_model_info *info = &fake_models[which];
+    uint32_t tokens = (uint32_t)frame->symbols[TANDEM_SYMBOL_TOKENS];
+    uint32_t rows = (uint32_t)frame->symbols[TANDEM_SYMBOL_ROWS];
+    const fake_call call = {frame, which};
+    fake_passes[which]++;
+    fake_pass_tokens[which] += tokens;
+    fake_check(tokens >= 1 && tokens <= info->max_tokens && rows <= info->max_rows);
+    for (uint32_t layer = 0; layer < FAKE_LAYERS; layer++)
+        for (uint32_t head = 0; head < fake_caches[which][layer].kv_heads; head++)
+            fake_check(*fake_count(frame, layer, head) + (int64_t)tokens <=
+                       frame->symbols[TANDEM_SYMBOL_SLOTS]);
+    fake_share(&call, fake_write_tokens);
+    fake_share(&call, fake_write_logits);
     /* What else is in the arena is overwritten by a pass, but for logits and scratch. */
-    if (thread == 0 && which == RT_TARGET && fake_rule.lie) {
+    if (which == RT_TARGET && fake_rule.lie) {
         const tandem_scratch_info *scratch =
             &fake_artefact.scratch[TANDEM_SCRATCH_DRAFT_PROBABILITIES];
         float *weights = (float *)(void *)(frame->arena + scratch->offset);
@@ -179,11 +202,14 @@ static void fake_forward(const tandem_frame *frame, uint32_t thread, unsigned wh
     }
 }
 
-static void fake_commit(const tandem_frame *frame, uint32_t thread, unsigned which)
+static void fake_commit_layers(const void *arguments, uint64_t part, uint64_t parts)
 {
+    const fake_call *call = arguments;
+    const tandem_frame *frame = call->frame;
+    const unsigned which = call->which;
     const int32_t *path = frame->inputs[TANDEM_INPUT_PATH];
     int64_t accepted = frame->symbols[TANDEM_SYMBOL_ACCEPTED];
-    for (uint32_t layer = thread; layer < FAKE_LAYERS; layer += frame->threads)
+    for (uint32_t layer = (uint32_t)part; layer < FAKE_LAYERS; layer += (uint32_t)parts)
         for (uint32_t head = 0; head < fake_caches[which][layer].kv_heads; head++) {
             int32_t *count = fake_count(frame, layer, head);
             for (int64_t i = 0; i < accepted; i++) {
@@ -200,24 +226,30 @@ static void fake_commit(const tandem_frame *frame, uint32_t thread, unsigned whi
         }
 }
 
-static void fake_target_forward(const tandem_frame *frame, uint32_t thread)
+static void fake_commit(const tandem_frame *frame, unsigned which)
 {
-    fake_forward(frame, thread, RT_TARGET);
+    const fake_call call = {frame, which};
+    fake_share(&call, fake_commit_layers);
 }
 
-static void fake_target_commit(const tandem_frame *frame, uint32_t thread)
+static void fake_target_forward(const tandem_frame *frame)
 {
-    fake_commit(frame, thread, RT_TARGET);
+    fake_forward(frame, RT_TARGET);
 }
 
-static void fake_drafter_forward(const tandem_frame *frame, uint32_t thread)
+static void fake_target_commit(const tandem_frame *frame)
 {
-    fake_forward(frame, thread, RT_DRAFTER);
+    fake_commit(frame, RT_TARGET);
 }
 
-static void fake_drafter_commit(const tandem_frame *frame, uint32_t thread)
+static void fake_drafter_forward(const tandem_frame *frame)
 {
-    fake_commit(frame, thread, RT_DRAFTER);
+    fake_forward(frame, RT_DRAFTER);
+}
+
+static void fake_drafter_commit(const tandem_frame *frame)
+{
+    fake_commit(frame, RT_DRAFTER);
 }
 
 static void fake_make_model(unsigned which, uint32_t vocabulary, uint32_t max_tokens)

@@ -29,7 +29,7 @@ static bool refused(const char *part)
 TEST(another_interface_version_is_refused)
 {
     fake_make(2, 16, 16)->abi_version = TANDEM_ABI_VERSION + 1;
-    CHECK(refused("interface version 2"));
+    CHECK(refused("interface version 3"));
     fake_make(2, 16, 16)->size = 8;
     CHECK(refused("8 bytes"));
     tandem_model *model = NULL;

@@ -1,0 +1,109 @@
+/* How long a node takes, roughly: enough to tell a kernel that is over before another thread has
+ * heard of it from one that is worth sharing. The figures are of one core of about 2023 with
+ * vectors of 256 bits; a factor of two does not matter.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/lower.h"
+
+/* Weights streamed from memory, bytes per nanosecond. */
+#define STREAM_BYTES 20
+
+/* Multiply-adds per nanosecond of a product with f32 and with int8 activations, and of attention's
+ * scores and values. */
+#define PRODUCT_F32       24
+#define PRODUCT_QUANTISED 64
+#define PRODUCT_ATTENTION 8
+
+/* Picoseconds for each element of the result. */
+static const struct {
+    ir_opcode op;
+    uint64_t picoseconds;
+} rows[] = {
+    {IR_OP_rms_norm, 200},      {IR_OP_rotary_table, 10000}, {IR_OP_rope, 300},
+    {IR_OP_silu, 500},          {IR_OP_gated_silu, 700},     {IR_OP_embed, 2000},
+    {IR_OP_quantize_rows, 500},
+};
+
+#define OTHER_PICOSECONDS 200 /* anything that only moves, adds or multiplies */
+
+static uint64_t element_picoseconds(ir_opcode op)
+{
+    for (size_t i = 0; i < TD_COUNT_OF(rows); i++)
+        if (rows[i].op == op)
+            return rows[i].picoseconds;
+    return OTHER_PICOSECONDS;
+}
+
+/* Elements of one row: the bounds of all dimensions but the first. */
+static uint64_t row_elements(const cg_entry *entry, const ir_value *value)
+{
+    uint64_t elements = 1;
+    for (uint32_t i = 1; i < value->shape.rank; i++)
+        elements *= (uint64_t)ir_dim_bound(entry->graph->module, &value->shape.dim[i]);
+    return elements;
+}
+
+/* The matrix of a product, or NULL. */
+static const ir_constant *product_weight(const ir_node *node)
+{
+    const uint32_t place = node->op == IR_OP_linear             ? 1
+                           : node->op == IR_OP_linear_quantized ? 2
+                                                                : 0;
+    if (place == 0 || node->inputs[place]->kind != IR_VALUE_CONSTANT)
+        return NULL;
+    return node->inputs[place]->constant;
+}
+
+/* fixed + rows * each, in picoseconds, as nanoseconds. */
+static LLVMValueRef sum_up(cg_build *build, uint64_t fixed, LLVMValueRef count, uint64_t each)
+{
+    LLVMValueRef work = LLVMBuildMul(build->builder, count, cg_i64(build, (int64_t)each), "");
+    work = LLVMBuildAdd(build->builder, work, cg_i64(build, (int64_t)fixed), "");
+    return LLVMBuildUDiv(build->builder, work, cg_i64(build, 1000), "work");
+}
+
+/* rows * heads * size * 2 multiply-adds for each token that is seen. Heads may hold different
+ * numbers of tokens; the first one speaks for all. */
+static LLVMValueRef attention_work(const cg_entry *entry, const ir_node *node, LLVMValueRef count)
+{
+    cg_build *build = &entry->lowering->build;
+    const int cache = cg_caches_find(entry->caches, ir_node_string(node, "state", ""));
+    const uint64_t row = row_elements(entry, node->outputs[0]);
+    LLVMValueRef seen = count;
+    if (cache >= 0) {
+        const uint64_t offset = (uint64_t)cache * entry->caches->count_stride * sizeof(int32_t);
+        LLVMValueRef committed =
+            cg_load(build, build->i32, cg_offset_by(build, entry->state, offset), 4);
+        committed = LLVMBuildZExt(build->builder, committed, build->i64, "");
+        seen = LLVMBuildAdd(build->builder, seen, committed, "");
+    }
+    LLVMValueRef pairs = LLVMBuildMul(build->builder, seen, count, "");
+    return sum_up(build, 0, pairs, row * 2 * 1000 / PRODUCT_ATTENTION);
+}
+
+td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work)
+{
+    cg_build *build = &entry->lowering->build;
+    if (node->output_count == 0 || node->outputs[0]->shape.rank == 0) {
+        *work = cg_i64(build, 0);
+        return TD_OK;
+    }
+    const ir_value *out = node->outputs[0];
+    LLVMValueRef count;
+    TD_TRY(cg_dimension(entry, node, &out->shape.dim[0], &count));
+    if (node->op == IR_OP_cached_attention) {
+        *work = attention_work(entry, node, count);
+        return TD_OK;
+    }
+    const ir_constant *weight = product_weight(node);
+    uint64_t elements;
+    if (weight == NULL ||
+        !ir_shape_elements_bound(entry->graph->module, &weight->shape, &elements)) {
+        *work = sum_up(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
+        return TD_OK;
+    }
+    const uint64_t rate = node->op == IR_OP_linear ? PRODUCT_F32 : PRODUCT_QUANTISED;
+    const uint64_t bytes = elements * ir_type_bits(weight->type) / 8;
+    *work = sum_up(build, bytes * 1000 / STREAM_BYTES, count, elements * 1000 / rate);
+    return TD_OK;
+}
