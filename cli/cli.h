@@ -35,6 +35,7 @@ typedef struct cli_options {
     const char *target, *drafter, *tokenizer;
     const char *weights;     /* keep, f32, f16, q8, q4 */
     const char *activations; /* f32, q8 */
+    const char *kv;          /* "f32", "f16", "q8" */
     bool random_weights;
     uint64_t random_seed;
     const char *constants, *print_after;
@@ -79,7 +80,7 @@ typedef struct cli_program {
 td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program);
 void cli_program_release(td_context *context, cli_program *program);
 
-/* Changes a raised module as the options ask: `layers`, `weights`, `activations`. */
+/* Changes a raised module as the options ask: `layers`, `weights`, `activations`, `kv`. */
 td_status cli_adapt_model(const cli_options *options, ir_module *module);
 
 /* Imports and adapts one model. */

@@ -14,6 +14,7 @@ void cli_options_init(cli_options *options)
 {
     *options = (cli_options){.weights = "keep",
                              .activations = "f32",
+                             .kv = "f16",
                              .orderer = "auto",
                              .emit = CG_EXECUTABLE,
                              .name = "model",
@@ -83,12 +84,23 @@ static const char *parse_activations(struct argp_state *state, const char *text)
     return kinds[0];
 }
 
+static const char *parse_kv(struct argp_state *state, const char *text)
+{
+    static const char *const kinds[] = {"f32", "f16", "q8"};
+    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
+        if (strcmp(text, kinds[i]) == 0)
+            return kinds[i];
+    argp_error(state, "--kv=%s: expected f32, f16 or q8", text);
+    return kinds[0];
+}
+
 enum {
     KEY_TARGET = 0x1000,
     KEY_DRAFTER,
     KEY_TOKENIZER,
     KEY_WEIGHTS,
     KEY_ACTIVATIONS,
+    KEY_KV,
     KEY_CONSTANTS,
     KEY_PRINT_AFTER,
     KEY_CONTEXT,
@@ -114,6 +126,8 @@ static const struct argp_option model_options[] = {
      1},
     {"activations", KEY_ACTIVATIONS, "KIND", 0,
      "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 1},
+    {"kv", KEY_KV, "KIND", 0,
+     "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 1},
     {"constants", KEY_CONSTANTS, "FILE", 0,
      "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 1},
     {"context", KEY_CONTEXT, "N", 0, "tokens of context (default: what the model says)", 1},
@@ -146,6 +160,9 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_ACTIVATIONS:
         options->activations = parse_activations(state, argument);
+        return 0;
+    case KEY_KV:
+        options->kv = parse_kv(state, argument);
         return 0;
     case KEY_CONSTANTS:
         options->constants = argument;

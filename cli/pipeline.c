@@ -28,7 +28,8 @@ td_status cli_adapt_model(const cli_options *options, ir_module *module)
         TD_TRY(ir_pass_quantize_activations(module));
         TD_TRY(ir_print_after(module, "quantize_activations", options->print_after));
     }
-    return TD_OK;
+    TD_TRY(ir_pass_cache_type(module, options->kv));
+    return ir_print_after(module, "cache_type", options->print_after);
 }
 
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,

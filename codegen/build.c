@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* The widest shuffle: two vectors of 16 joined. */
-#define WIDEST 32
+/* The widest vector: the bytes of a 512-bit register. */
+#define WIDEST 64
 
 void cg_build_init(cg_build *build, LLVMContextRef context, LLVMModuleRef module, bool has_fma)
 {
@@ -231,6 +231,12 @@ LLVMValueRef cg_minimum_i64(cg_build *build, LLVMValueRef a, LLVMValueRef b)
 {
     LLVMValueRef smaller = LLVMBuildICmp(build->builder, LLVMIntSLT, a, b, "");
     return LLVMBuildSelect(build->builder, smaller, a, b, "");
+}
+
+LLVMValueRef cg_maximum_i64(cg_build *build, LLVMValueRef a, LLVMValueRef b)
+{
+    LLVMValueRef larger = LLVMBuildICmp(build->builder, LLVMIntSGT, a, b, "");
+    return LLVMBuildSelect(build->builder, larger, a, b, "");
 }
 
 LLVMValueRef cg_reduce_lanes(cg_build *build, LLVMValueRef lanes)

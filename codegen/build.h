@@ -76,6 +76,7 @@ LLVMValueRef cg_call_overloaded(cg_build *build, const char *name, LLVMTypeRef *
 /* Larger of two, as `a > b ? a : b`. */
 LLVMValueRef cg_maximum(cg_build *build, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef cg_minimum_i64(cg_build *build, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef cg_maximum_i64(cg_build *build, LLVMValueRef a, LLVMValueRef b);
 /* Row reduction's end: lane[i] += lane[i + s] for s in 8, 4, 2, 1; the result is lane 0. */
 LLVMValueRef cg_reduce_lanes(cg_build *build, LLVMValueRef lanes);
 

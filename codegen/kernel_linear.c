@@ -215,6 +215,7 @@ td_status cg_lower_linear(cg_entry *entry, const ir_node *node)
     cg_product product = {.token_bytes = columns * 4,
                           .tile_tokens = tile_tokens,
                           .tile_count = TD_COUNT_OF(tile_tokens),
+                          .most_panels = CG_TILE_PANELS,
                           .emit = emit_tile};
     return cg_lower_product(entry, node, 1, CG_ROLE_PANELS, columns, &product);
 }

@@ -84,10 +84,11 @@ static LLVMValueRef emit_tile(const cg_product *product, const char *name, unsig
     return function;
 }
 
-unsigned cg_tile_panels(const cg_cpu *cpu, unsigned tokens)
+/* Panels of a tile of so many tokens: a power of two that keeps the sums in registers; 0: none. */
+static unsigned tile_panels(const cg_product *product, unsigned tokens)
 {
-    unsigned panels = CG_TILE_PANELS;
-    while (panels * tokens > cpu->accumulators)
+    unsigned panels = product->most_panels;
+    while (panels * tokens > product->lowering->cpu->accumulators)
         panels /= 2;
     return panels;
 }
@@ -136,7 +137,7 @@ static void emit_block(const cg_product *product, const cg_kernel *kernel, LLVMV
     LLVMValueRef begin = cg_i64(build, 0);
     for (size_t i = 0; i < product->tile_count; i++) {
         const unsigned tokens = product->tile_tokens[i];
-        const unsigned panels = cg_tile_panels(product->lowering->cpu, tokens);
+        const unsigned panels = tile_panels(product, tokens);
         if (panels == 0)
             continue;
         LLVMValueRef left = LLVMBuildSub(build->builder, kernel->rows, begin, "");

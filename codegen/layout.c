@@ -219,6 +219,15 @@ void cg_weights_release(cg_weights *weights)
 
 /* --- caches --- */
 
+/* Bytes of K, or of V, for each slot: the elements, and an f16 scale for each head of i8. Sixteen
+ * slots are a multiple of 64 bytes. */
+static uint64_t cache_slot_bytes(const ir_state *state)
+{
+    const uint64_t scale = state->type == IR_I8 ? sizeof(uint16_t) : 0;
+    const uint64_t row = (uint64_t)state->head_size * (ir_type_bits(state->type) / 8);
+    return cg_align(state->kv_heads * (row + scale), CG_ALIGNMENT / 16);
+}
+
 td_status cg_caches_make(td_context *context, const ir_module *module, cg_caches *caches)
 {
     cg_caches made = {.context = context};
@@ -226,14 +235,13 @@ td_status cg_caches_make(td_context *context, const ir_module *module, cg_caches
         const ir_state *state = module->states.items[i];
         if (state->kind != IR_STATE_CACHE)
             continue;
-        if (state->type != IR_F32 && state->type != IR_F16) {
+        if (state->type != IR_F32 && state->type != IR_F16 && state->type != IR_I8) {
             cg_caches_release(&made);
             return td_fail(context, TD_UNSUPPORTED,
-                           "cache \"%s\" has type %s; accepted are f32 and f16", state->name,
+                           "cache \"%s\" has type %s; accepted are f32, f16 and i8", state->name,
                            ir_type_name(state->type));
         }
-        const uint64_t bytes =
-            (uint64_t)state->kv_heads * state->head_size * (ir_type_bits(state->type) / 8);
+        const uint64_t bytes = cache_slot_bytes(state);
         cg_cache cache = {state, made.slot_bytes, made.slot_bytes + bytes};
         made.slot_bytes += 2 * bytes;
         if (state->kv_heads > made.count_stride)

@@ -94,6 +94,8 @@ td_status cg_dimension(const cg_entry *entry, const ir_node *node, const ir_dim 
 /* How many nanoseconds one thread needs for a node, roughly, as an i64 of the entry point (work.c):
  * it decides whether other threads are asked to help. */
 td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work);
+/* The same for moving and converting so many elements of each row. */
+LLVMValueRef cg_moving_work(const cg_entry *entry, LLVMValueRef rows, uint64_t elements);
 /* Refuses a node: "graph: node "name" (op): reason". */
 td_status cg_refuse(const ir_node *node, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -44,12 +44,10 @@ struct cg_product {
     uint64_t token_bytes;        /* of one token's activations */
     const unsigned *tile_tokens; /* sizes of tiles in descending order, the last one 1 */
     size_t tile_count;
+    unsigned most_panels; /* of a tile: 1, 2 or 4 */
     cg_emit_tile emit;
     bool has_bias;
 };
-
-/* Panels of a tile of so many tokens: a power of two that keeps the sums in registers; 0: none. */
-unsigned cg_tile_panels(const cg_cpu *cpu, unsigned tokens);
 
 /* Operands of a product's kernel. */
 typedef enum cg_product_operand {

@@ -1,6 +1,6 @@
 /* How long a node takes, roughly: enough to tell a kernel that is over before another thread has
- * heard of it from one that is worth sharing. The figures are of one core of about 2023 with
- * vectors of 256 bits; a factor of two does not matter.
+ * heard of it from one that is worth sharing. The figures are of one core of about 2023; a factor
+ * of two does not matter.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/lower.h"
@@ -8,10 +8,10 @@
 /* Weights streamed from memory, bytes per nanosecond. */
 #define STREAM_BYTES 20
 
-/* Multiply-adds per nanosecond of a product with f32 and with int8 activations, and of attention's
- * scores and values. */
-#define PRODUCT_F32       24
-#define PRODUCT_QUANTISED 64
+/* Multiply-adds per nanosecond are a register's bits divided by these: of a product with f32 and
+ * with int8 activations, and of attention's scores and values. */
+#define PRODUCT_F32       8
+#define PRODUCT_QUANTISED 4
 #define PRODUCT_ATTENTION 8
 
 /* Picoseconds for each element of the result. */
@@ -78,7 +78,14 @@ static LLVMValueRef attention_work(const cg_entry *entry, const ir_node *node, L
         seen = LLVMBuildAdd(build->builder, seen, committed, "");
     }
     LLVMValueRef pairs = LLVMBuildMul(build->builder, seen, count, "");
-    return sum_up(build, 0, pairs, row * 2 * 1000 / PRODUCT_ATTENTION);
+    return sum_up(build, 0, pairs,
+                  row * 2 * 1000 * PRODUCT_ATTENTION / entry->lowering->cpu->vector_bits);
+}
+
+LLVMValueRef cg_moving_work(const cg_entry *entry, LLVMValueRef count, uint64_t elements)
+{
+    return sum_up(&entry->lowering->build, 0, count,
+                  elements * element_picoseconds(IR_OP_quantize_rows));
 }
 
 td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work)
@@ -102,8 +109,9 @@ td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef 
         *work = sum_up(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
         return TD_OK;
     }
-    const uint64_t rate = node->op == IR_OP_linear ? PRODUCT_F32 : PRODUCT_QUANTISED;
+    const uint64_t divisor = node->op == IR_OP_linear ? PRODUCT_F32 : PRODUCT_QUANTISED;
+    const uint64_t picoseconds = elements * 1000 * divisor / entry->lowering->cpu->vector_bits;
     const uint64_t bytes = elements * ir_type_bits(weight->type) / 8;
-    *work = sum_up(build, bytes * 1000 / STREAM_BYTES, count, elements * 1000 / rate);
+    *work = sum_up(build, bytes * 1000 / STREAM_BYTES, count, picoseconds);
     return TD_OK;
 }

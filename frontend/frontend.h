@@ -8,16 +8,16 @@
 #include "ir/ir.h"
 
 typedef struct fe_options {
-    const char *constants;    /* JSON file: offset -> values, for a missing .bin; or NULL */
-    bool random_weights;      /* --weights=random:SEED fills weights that have no data */
+    const char *constants; /* JSON file: offset -> values, for a missing .bin; or NULL */
+    bool random_weights;   /* --weights=random:SEED fills weights that have no data */
     uint64_t random_seed;
-    bool listing;             /* nothing is computed: weights may be missing, and small constants
-                                 that are missing are assumed by pattern and reported */
-    bool summary;             /* listing, and unknown operations are accepted as opaque */
-    uint32_t max_tokens;      /* bound of "tokens"; 0: 64 */
-    uint32_t max_rows;        /* bound of "rows"; 0: 32 */
-    uint32_t context_length;  /* bound of "slots"; 0: what the model says, else 2048 */
-    const char *print_after;  /* a pass name, "all" or NULL */
+    bool listing;            /* nothing is computed: weights may be missing, and small constants
+                                that are missing are assumed by pattern and reported */
+    bool summary;            /* listing, and unknown operations are accepted as opaque */
+    uint32_t max_tokens;     /* bound of "tokens"; 0: 64 */
+    uint32_t max_rows;       /* bound of "rows"; 0: 32 */
+    uint32_t context_length; /* bound of "slots"; 0: what the model says, else 2048 */
+    const char *print_after; /* a pass name, "all" or NULL */
 } fe_options;
 
 /* What a model file says about itself besides its graph. Strings live in the module's arena. */
@@ -26,7 +26,7 @@ typedef struct fe_model {
                           could not be raised */
     bool raised;
     uint32_t vocabulary, context_length;
-    int32_t bos_id, eos_id; /* -1: unknown */
+    int32_t bos_id, eos_id;     /* -1: unknown */
     const char *tokenizer_path; /* a tokenizer found with the model, or NULL */
 } fe_model;
 
@@ -59,8 +59,8 @@ typedef struct fe_tokenizer {
     int32_t bos_id, eos_id; /* -1: none */
 } fe_tokenizer;
 
-/* Reads tokenizer.json (byte-level BPE), tokenizer.model (SentencePiece BPE) or the tokenizer inside
- * a GGUF file, chosen by content. */
+/* Reads tokenizer.json (byte-level BPE), tokenizer.model (SentencePiece BPE) or the tokenizer
+ * inside a GGUF file, chosen by content. */
 td_status fe_read_tokenizer(td_context *context, const char *path, fe_tokenizer *tokenizer);
 void fe_tokenizer_release(td_context *context, fe_tokenizer *tokenizer);
 

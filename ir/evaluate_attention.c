@@ -20,9 +20,9 @@ static td_status take_cache(ir_evaluator *evaluator, const ir_node *node, ir_sta
     TD_TRY(ir_evaluate_state(evaluator, node, IR_STATE_CACHE, &data));
     const ir_state *state = data->state;
     uint64_t numbers;
-    if (state->type != IR_F32 && state->type != IR_F16)
+    if (state->type != IR_F32 && state->type != IR_F16 && state->type != IR_I8)
         return ir_evaluate_fail(evaluator, node, TD_UNSUPPORTED,
-                                "cache \"%s\" holds %s; f32 and f16 are supported", state->name,
+                                "cache \"%s\" holds %s; f32, f16 and i8 are supported", state->name,
                                 ir_type_name(state->type));
     if (!td_multiply((uint64_t)state->kv_heads * evaluator->slots, state->head_size, &numbers) ||
         numbers > PTRDIFF_MAX / sizeof(float))
@@ -45,9 +45,13 @@ static uint64_t slot_offset(const ir_evaluator *evaluator, const ir_state *state
     return (kv_head * evaluator->slots + slot) * state->head_size;
 }
 
-static float round_to(ir_type type, float number)
+/* Rounds one row of one head to what the cache holds. */
+static void round_row(ir_type type, float *row, uint64_t size)
 {
-    return type == IR_F16 ? ir_f16_to_f32(ir_f32_to_f16(number)) : number;
+    if (type == IR_I8)
+        ir_round_cache_row(row, size);
+    for (uint64_t d = 0; d < size && type == IR_F16; d++)
+        row[d] = ir_f16_to_f32(ir_f32_to_f16(row[d]));
 }
 
 /* Writes rows [tokens, kv_heads * head_size] to the tail. */
@@ -59,8 +63,8 @@ static void write_tail(const ir_evaluator *evaluator, const ir_state_data *cache
     for (uint64_t token = 0; token < tokens; token++)
         for (uint64_t head = 0; head < state->kv_heads; head++) {
             float *slot = numbers + slot_offset(evaluator, state, head, cache->committed + token);
-            for (uint64_t d = 0; d < size; d++)
-                slot[d] = round_to(state->type, rows[token * width + head * size + d]);
+            memcpy(slot, rows + token * width + head * size, size * sizeof *slot);
+            round_row(state->type, slot, size);
         }
 }
 
@@ -79,7 +83,10 @@ typedef struct head_query {
 static float score(const head_query *query, uint64_t logical)
 {
     const float *key = query->keys + (uint64_t)query->visible[logical] * query->size;
-    float s = ir_row_dot(query->row, key, query->size) * query->scale;
+    float s = 0.0f;
+    for (uint64_t d = 0; d < query->size; d++)
+        s = fmaf(query->row[d], key[d], s);
+    s = s * query->scale;
     return query->softcap > 0.0f ? query->softcap * ir_tanh(s / query->softcap) : s;
 }
 
@@ -112,18 +119,13 @@ static void attend_block(const head_query *query, uint64_t begin, float *maximum
 
 static void attend(const head_query *query, float *out)
 {
-    float m = 0.0f, l = 0.0f;
+    float m = -INFINITY, l = 0.0f;
     uint64_t begin = query->first / IR_ATTENTION_BLOCK * IR_ATTENTION_BLOCK;
-    for (bool is_first = true; begin < query->count; begin += IR_ATTENTION_BLOCK) {
+    for (uint64_t d = 0; d < query->size; d++)
+        out[d] = 0.0f;
+    for (; begin < query->count; begin += IR_ATTENTION_BLOCK) {
         float block_m, block_l;
         attend_block(query, begin, &block_m, &block_l);
-        if (is_first) {
-            m = block_m;
-            l = block_l;
-            memcpy(out, query->block, query->size * sizeof *out);
-            is_first = false;
-            continue;
-        }
         float larger = m > block_m ? m : block_m;
         float a = ir_exp(m - larger), b = ir_exp(block_m - larger);
         l = fmaf(l, a, block_l * b);

@@ -243,8 +243,8 @@ typedef enum ir_state_kind { IR_STATE_PLAIN, IR_STATE_CACHE } ir_state_kind;
 typedef struct ir_state {
     const char *name;
     ir_state_kind kind;
-    ir_type type;                        /* of the elements: f32 or f16 for caches */
-    ir_shape shape;                      /* plain */
+    ir_type type;   /* of the elements: f32, f16 or i8 (with f16 scales) for caches */
+    ir_shape shape; /* plain */
     uint32_t layer, kv_heads, head_size; /* cache; head_size of K and of V is the same */
 } ir_state;
 

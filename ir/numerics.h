@@ -7,6 +7,7 @@
 #include "ir/half.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define IR_ROW_LANES       16
@@ -104,6 +105,25 @@ static inline float ir_quantize_block(const float *x, size_t count, int8_t *q)
     for (size_t i = 0; i < count; i++)
         q[i] = (int8_t)rintf(x[i] * inverse);
     return m / 127.0f;
+}
+
+/* Rounds one token's row of one head of an i8 cache: each number becomes the product of an 8-bit
+ * integer and the row's f16 scale. */
+static inline void ir_round_cache_row(float *x, size_t count)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t magnitude = ir_f32_bits(x[i]) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    const float scale = ir_f16_to_f32(ir_f32_to_f16(ir_f32_from_bits(largest) / 127.0f));
+    const bool usable = scale > 0.0f && scale < INFINITY;
+    const float inverse = usable ? 1.0f / scale : 0.0f;
+    for (size_t i = 0; i < count; i++) {
+        const float q = usable ? rintf(x[i] * inverse) : 0.0f;
+        const float bounded = q > 127.0f ? 127.0f : q < -127.0f ? -127.0f : q;
+        x[i] = (float)(int8_t)bounded * scale;
+    }
 }
 
 /* Folds the sixteen lanes of a row reduction. */

@@ -58,7 +58,8 @@ typedef void (*tandem_entry)(const tandem_frame *frame);
 
 /* State memory of one model and session:
  *   int32 count[layers][max kv_heads]     committed slots per layer and KV head, at count_offset
- *   then per cache: K [kv_heads][slots][head_size], V likewise.
+ *   then per cache: K [kv_heads][slots / 16][head_size][16 slots], V [kv_heads][slots][head_size],
+ *   and where elements have one byte (int8), behind K and behind V f16 scales [kv_heads][slots].
  * A cache's K starts at fixed_offset + slots * slot_offset (both multiples of 64 bytes once
  * multiplied: slots is a multiple of 16). Tail token i sits at slot count + i. */
 typedef struct tandem_cache_info {

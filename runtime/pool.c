@@ -14,13 +14,14 @@
 
 /* All in nanoseconds. A hand-over from processor to processor takes some 200, waking a sleeper 5000
  * to 50000, and the kernel leaves a processor to a busy neighbour for some 3000000. */
-#define SPIN       20000u    /* waiting awake: longer than most parts, and than what lies between */
-#define PART       10000u    /* work of a part, so that claiming it costs little */
-#define WAKE_WORTH 100000u   /* work to do before it pays to wake the helpers */
-#define ALONE_MOST 50000000u /* longest time without help after one wait */
+#define SPIN       20000u  /* waiting awake: longer than most parts, and than what lies between */
+#define PART       10000u  /* work of a part, so that claiming it costs little */
+#define WAKE_WORTH 100000u /* work to do before it pays to wake the helpers */
+#define ALONE_MOST 200000000u /* longest time without help after one wait */
 
-#define ALONE_FACTOR     4          /* time without help, as a multiple of the time that was lost */
-#define PARTS_PER_THREAD 16         /* at most: a late thread then costs a sixteenth */
+#define CAUTION_LEAST    4  /* time without help, as a multiple of the time that was lost: */
+#define CAUTION_MOST     64 /* doubled while help goes on costing more than it is worth */
+#define PARTS_PER_THREAD 16 /* at most: a late thread then costs a sixteenth */
 #define ENDING           UINT32_MAX /* value of `left` that ends the helpers */
 
 uint32_t rt_processors(void)
@@ -126,15 +127,27 @@ static void wait_for_helpers(rt_pool *pool, uint32_t parts)
             return;
         pause_briefly();
     }
-    const uint64_t start = now();
     atomic_store(&pool->awaited, parts);
     for (uint32_t finished; (finished = atomic_load(&pool->finished)) != parts;)
         sleep_on(&pool->finished, finished);
     atomic_store(&pool->awaited, 0);
-    /* A helper lost its processor to somebody else, who will want it again: trying at once would
-     * lose as much each time. */
-    const uint64_t alone = (now() - start + SPIN) * ALONE_FACTOR;
-    pool->alone = alone < ALONE_MOST ? alone : ALONE_MOST;
+}
+
+/* Waiting for a part that was claimed last takes no longer than a part. If it did, a helper lost
+ * its processor to somebody else, who will want it again: asking at once for help would lose as
+ * much each time. */
+static void judge_wait(rt_pool *pool, uint64_t waited, uint64_t part)
+{
+    if (waited <= SPIN + part * 2)
+        return;
+    const uint64_t lost = waited - part, end = now();
+    const bool soon = end - pool->alone_until < lost * CAUTION_LEAST * 2;
+    pool->caution = !soon || pool->caution == 0 ? CAUTION_LEAST : pool->caution * 2;
+    if (pool->caution > CAUTION_MOST)
+        pool->caution = CAUTION_MOST;
+    const uint64_t alone = lost * pool->caution;
+    pool->alone_until = end + (alone < ALONE_MOST ? alone : ALONE_MOST);
+    pool->alone = true;
 }
 
 /* Into how many parts to cut work; 1: it is not worth sharing now. */
@@ -142,10 +155,9 @@ static uint32_t choose_parts(rt_pool *pool, uint64_t work)
 {
     if (work < 2 * PART)
         return 1;
-    if (pool->alone > 0) {
-        pool->alone -= work < pool->alone ? work : pool->alone;
+    if (pool->alone && now() < pool->alone_until)
         return 1;
-    }
+    pool->alone = false;
     if (atomic_load_explicit(&pool->asleep, memory_order_relaxed) == pool->threads - 1) {
         pool->unshared += work;
         if (pool->unshared < WAKE_WORTH)
@@ -164,6 +176,7 @@ void rt_pool_share(void *self, tandem_kernel kernel, const void *arguments, uint
         kernel(arguments, 0, 1);
         return;
     }
+    const uint64_t start = now();
     pool->kernel = kernel;
     pool->arguments = arguments;
     pool->parts = parts;
@@ -174,7 +187,11 @@ void rt_pool_share(void *self, tandem_kernel kernel, const void *arguments, uint
     uint32_t mine = 0;
     for (uint32_t part; claim(pool, &part); mine++)
         kernel(arguments, part, parts);
+    if (mine == parts)
+        return;
+    const uint64_t middle = now();
     wait_for_helpers(pool, parts - mine);
+    judge_wait(pool, now() - middle, mine > 0 ? (middle - start) / mine : work / parts);
 }
 
 /* --- start and end --- */

@@ -20,9 +20,11 @@
 typedef struct rt_pool {
     uint32_t threads; /* the caller included */
     uint32_t looks;   /* at a word before sleeping on it */
-    /* What the caller alone keeps, in nanoseconds of estimated work. */
-    uint64_t alone;    /* still to be done without help, after a helper was waited for in vain */
-    uint64_t unshared; /* done without help since the helpers fell asleep */
+    /* What the caller alone keeps, in nanoseconds. */
+    uint64_t unshared;    /* work done without help since the helpers fell asleep */
+    uint64_t alone_until; /* time up to which no help is asked for, after a helper was late */
+    uint32_t caution;     /* the next such time, as a multiple of the time that is lost */
+    bool alone;           /* alone_until counts */
     /* The kernel whose parts are up for claiming; see claim() in pool.c for who may read it when.
      */
     tandem_kernel kernel;

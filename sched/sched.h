@@ -35,9 +35,9 @@ typedef struct sched_problem {
 } sched_problem;
 
 /* Bytes that a result takes in the arena at its bounds; false when it has none. Those of its shape,
- * except that quantised activations are stored in whole blocks, each with its scale and its sum
+ * except that quantised activations are stored in whole blocks, each with its scale and its sums
  * beside it, in an order of the kernels' own: SCHED_QUANTISED_BLOCK_BYTES for each block. */
-#define SCHED_QUANTISED_BLOCK_BYTES (IR_QUANTIZE_BLOCK + 8)
+#define SCHED_QUANTISED_BLOCK_BYTES (IR_QUANTIZE_BLOCK + 12)
 bool sched_value_bytes(const ir_value *value, uint64_t *bytes);
 
 /* Builds reader lists and checks sizes and acyclicity (TD_INVALID names a node on a cycle). */

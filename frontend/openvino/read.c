@@ -246,14 +246,42 @@ static td_status read_module(ov_reader *reader)
     return status;
 }
 
+/* Completes the facts, and bounds the context by what the model was made for. */
+static td_status settle_facts(ov_reader *reader, fe_options *options)
+{
+    ov_facts *facts = &reader->document.facts;
+    TD_TRY(ov_facts_read_config(reader->context, reader->document.path, facts));
+    if (facts->context_length <= 0)
+        return TD_OK;
+    if (options->context_length > facts->context_length)
+        return td_fail(reader->context, TD_INVALID,
+                       "%s: a context of %u tokens was asked for, the model was made for %" PRId64,
+                       reader->document.path, options->context_length, facts->context_length);
+    if (options->context_length == 0)
+        options->context_length = (uint32_t)facts->context_length;
+    return TD_OK;
+}
+
+td_status ov_read(td_context *context, const char *path, const fe_options *options, ov_facts *facts,
+                  ir_module **module)
+{
+    fe_options bounded = *options;
+    ov_reader reader = {.context = context, .options = &bounded};
+    TD_TRY(read_document(&reader, path));
+    td_status status = settle_facts(&reader, &bounded);
+    if (status == TD_OK)
+        status = read_module(&reader);
+    if (status == TD_OK) {
+        *facts = reader.document.facts;
+        *module = reader.module;
+    }
+    ov_document_release(&reader.document);
+    return status;
+}
+
 td_status fe_read_openvino(td_context *context, const char *path, const fe_options *options,
                            ir_module **module)
 {
-    ov_reader reader = {.context = context, .options = options};
-    TD_TRY(read_document(&reader, path));
-    td_status status = read_module(&reader);
-    ov_document_release(&reader.document);
-    if (status == TD_OK)
-        *module = reader.module;
-    return status;
+    ov_facts facts;
+    return ov_read(context, path, options, &facts, module);
 }

@@ -350,7 +350,7 @@ static td_status read_edge(xml_source *source)
     return skip_element(source);
 }
 
-/* Reads the children of <layers> or <edges> called `name`. */
+/* Reads the children of the current element that are called `name`; NULL: all. */
 static td_status read_list(xml_source *source, const char *name,
                            td_status (*read)(xml_source *source))
 {
@@ -360,11 +360,30 @@ static td_status read_list(xml_source *source, const char *name,
         TD_TRY(next_child(source, &children, &found));
         if (!found)
             return TD_OK;
-        if (element_is(source, name))
+        if (name == NULL || element_is(source, name))
             TD_TRY(read(source));
         else
             TD_TRY(skip_element(source));
     }
+}
+
+/* <NAME value="NUMBER"/> within rt_info/tandem. */
+static td_status read_fact(xml_source *source)
+{
+    const char *value = "";
+    const char *name = td_arena_string(&source->document->arena,
+                                       (const char *)xmlTextReaderConstLocalName(source->reader));
+    xml_field field = {.name = "value", .text = &value};
+    if (name == NULL)
+        return td_fail_memory(source->context);
+    TD_TRY(read_fields(source, &field, 1));
+    ov_facts_take(&source->document->facts, name, value);
+    return skip_element(source);
+}
+
+static td_status read_facts(xml_source *source)
+{
+    return read_list(source, NULL, read_fact);
 }
 
 static td_status read_net(xml_source *source)
@@ -400,6 +419,8 @@ static td_status read_net(xml_source *source)
             TD_TRY(read_list(source, "layer", read_layer));
         } else if (element_is(source, "edges")) {
             TD_TRY(read_list(source, "edge", read_edge));
+        } else if (element_is(source, "rt_info")) {
+            TD_TRY(read_list(source, "tandem", read_facts));
         } else {
             TD_TRY(skip_element(source));
         }
@@ -418,6 +439,7 @@ td_status ov_document_read(td_context *context, const td_file *file, ov_document
     memset(document, 0, sizeof *document);
     document->context = context;
     document->path = file->path;
+    document->facts = OV_NO_FACTS;
     td_arena_init(&document->arena, context);
     if (file->size == 0)
         return td_fail(context, TD_INVALID, "%s: line 1: the file is empty", file->path);

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "frontend/openvino/facts.h"
 
 /* The value of an unknown dimension of a port. */
 #define OV_DYNAMIC INT64_C(-1)
@@ -50,6 +51,7 @@ typedef struct ov_document {
     td_arena arena;              /* strings, ports and layers */
     const char *name;            /* of the net */
     int version;                 /* 10 or 11 */
+    ov_facts facts;              /* of net/rt_info/tandem */
     bool has_sink;               /* there is a Result or Assign; set by ov_document_order */
     TD_ARRAY(ov_layer *) layers; /* in the file's order */
     TD_ARRAY(ov_edge) edges;

@@ -19,6 +19,10 @@ typedef struct ov_reader {
     struct ov_weights *weights;
 } ov_reader;
 
+/* fe_read_openvino with what the model says about itself. */
+td_status ov_read(td_context *context, const char *path, const fe_options *options, ov_facts *facts,
+                  ir_module **module);
+
 /* --- element types (read_types.c) --- */
 
 /* "f32", "boolean", "i64" ... of <data>; false when the type has no counterpart in the IR. */

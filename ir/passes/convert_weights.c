@@ -3,20 +3,23 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/half.h"
+#include "ir/passes/convert.h"
 #include "ir/passes/fit_q4.h"
 #include "ir/passes/passes.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GROUP       32
 #define Q8_LARGEST  127
 #define F16_LARGEST 65504.0f
+#define SMALL_SHARE 8
 
 /* --- converted constants --- */
 
 /* A constant seen piece by piece through a function that writes a piece in another type. A piece is
- * a row; two rows where one would end within a byte. The last piece may be shorter. */
+ * a row. */
 typedef struct conversion {
     ir_constant from;
     uint64_t elements, piece_elements;
@@ -50,13 +53,13 @@ static td_status to_f16(td_context *context, const conversion *self, const float
     return TD_OK;
 }
 
-static td_status check_finite(td_context *context, const conversion *self, const char *kind,
-                              const float *values, uint64_t count)
+td_status ir_check_finite(td_context *context, const ir_constant *from, const char *kind,
+                          const float *values, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
         if (!isfinite(values[i]))
             return td_fail(context, TD_INVALID,
-                           "constant \"%.100s\" holds %g; %s needs finite weights", self->from.name,
+                           "constant \"%.100s\" holds %g; %s needs finite weights", from->name,
                            (double)values[i], kind);
     return TD_OK;
 }
@@ -73,7 +76,7 @@ static uint16_t q8_scale(const float *values, uint32_t group)
 static td_status to_q8_scales(td_context *context, const conversion *self, const float *values,
                               uint64_t count, unsigned char *bytes)
 {
-    TD_TRY(check_finite(context, self, "q8", values, count));
+    TD_TRY(ir_check_finite(context, &self->from, "q8", values, count));
     for (uint64_t i = 0; i < count; i += self->group) {
         const uint16_t scale = q8_scale(values + i, self->group);
         memcpy(bytes, &scale, sizeof scale);
@@ -85,7 +88,7 @@ static td_status to_q8_scales(td_context *context, const conversion *self, const
 static td_status to_q8(td_context *context, const conversion *self, const float *values,
                        uint64_t count, unsigned char *bytes)
 {
-    TD_TRY(check_finite(context, self, "q8", values, count));
+    TD_TRY(ir_check_finite(context, &self->from, "q8", values, count));
     for (uint64_t start = 0; start < count; start += self->group) {
         const float scale = ir_f16_to_f32(q8_scale(values + start, self->group));
         for (uint64_t i = start; i < start + self->group; i++) {
@@ -97,50 +100,8 @@ static td_status to_q8(td_context *context, const conversion *self, const float 
     return TD_OK;
 }
 
-static td_status to_q4_scales(td_context *context, const conversion *self, const float *values,
-                              uint64_t count, unsigned char *bytes)
-{
-    TD_TRY(check_finite(context, self, "q4", values, count));
-    for (uint64_t i = 0; i < count; i += IR_Q4_GROUP) {
-        const uint16_t scale = ir_fit_q4(values + i).scale;
-        memcpy(bytes, &scale, sizeof scale);
-        bytes += sizeof scale;
-    }
-    return TD_OK;
-}
-
-/* Two to a byte, the low half first. */
-static void put_nibble(unsigned char *bytes, uint64_t index, uint8_t code)
-{
-    unsigned char *byte = &bytes[index / 2];
-    *byte = index % 2 == 0 ? code : (unsigned char)(*byte | code << 4);
-}
-
-static td_status to_q4_zeros(td_context *context, const conversion *self, const float *values,
-                             uint64_t count, unsigned char *bytes)
-{
-    TD_TRY(check_finite(context, self, "q4", values, count));
-    for (uint64_t group = 0; group < count / IR_Q4_GROUP; group++)
-        put_nibble(bytes, group, ir_fit_q4(values + group * IR_Q4_GROUP).zero);
-    return TD_OK;
-}
-
-static td_status to_q4(td_context *context, const conversion *self, const float *values,
-                       uint64_t count, unsigned char *bytes)
-{
-    uint8_t codes[IR_Q4_GROUP];
-    TD_TRY(check_finite(context, self, "q4", values, count));
-    for (uint64_t start = 0; start < count; start += IR_Q4_GROUP) {
-        ir_encode_q4(values + start, ir_fit_q4(values + start), codes);
-        for (uint64_t i = 0; i < IR_Q4_GROUP; i++)
-            put_nibble(bytes, start + i, codes[i]);
-    }
-    return TD_OK;
-}
-
-/* Copies what [offset, offset + size) shares with the piece that starts at byte `start`. */
-static void copy_overlap(const unsigned char *piece, uint64_t start, uint64_t piece_bytes,
-                         uint64_t offset, uint64_t size, unsigned char *bytes)
+void ir_copy_overlap(const unsigned char *piece, uint64_t start, uint64_t piece_bytes,
+                     uint64_t offset, uint64_t size, unsigned char *bytes)
 {
     const uint64_t first = start > offset ? start : offset;
     const uint64_t end = offset + size, piece_end = start + piece_bytes;
@@ -159,7 +120,7 @@ static td_status convert_pieces(td_context *context, const conversion *self, uin
         const uint64_t count = left < self->piece_elements ? left : self->piece_elements;
         TD_TRY(ir_constant_read_f32(context, &self->from, start, count, values));
         TD_TRY(self->convert(context, self, values, count, converted));
-        copy_overlap(converted, i * self->piece_bytes, self->piece_bytes, offset, size, bytes);
+        ir_copy_overlap(converted, i * self->piece_bytes, self->piece_bytes, offset, size, bytes);
     }
     return TD_OK;
 }
@@ -260,29 +221,9 @@ static td_status convert_to_q8(ir_module *module, const ir_constant *from, ir_co
  * divide. */
 static td_status convert_to_q4(ir_module *module, const ir_constant *from, ir_constant **converted)
 {
-    ir_constant elements, scale, zero;
-    conversion *element_rows, *scale_rows, *zero_rows;
-    const uint64_t length = row_length(from), groups = length / IR_Q4_GROUP;
-    if (length % IR_Q4_GROUP != 0)
+    if (row_length(from) % IR_Q4_GROUP != 0)
         return convert_to_q8(module, from, converted);
-    TD_TRY(wrap_groups(module, from, IR_Q4_GROUP, "scale", &scale_rows, &scale));
-    scale.type = IR_F16;
-    scale_rows->convert = to_q4_scales;
-    scale_rows->piece_bytes = groups * sizeof(uint16_t);
-    TD_TRY(wrap_groups(module, from, IR_Q4_GROUP, "zero_point", &zero_rows, &zero));
-    zero.type = IR_U4;
-    zero_rows->convert = to_q4_zeros;
-    if (groups % 2 != 0)
-        zero_rows->piece_elements *= 2; /* an odd number of halves ends within a byte */
-    zero_rows->piece_bytes = zero_rows->piece_elements / IR_Q4_GROUP / 2;
-    TD_TRY(wrap(module, from, "q4", &element_rows, &elements));
-    elements.type = IR_U4;
-    elements.group = IR_Q4_GROUP;
-    element_rows->convert = to_q4;
-    element_rows->piece_bytes = length / 2;
-    TD_TRY(ir_module_add_constant(module, &scale, &elements.scale));
-    TD_TRY(ir_module_add_constant(module, &zero, &elements.zero_point));
-    return ir_module_add_constant(module, &elements, converted);
+    return ir_add_q4_weights(module, from, converted);
 }
 
 /* --- the pass --- */
@@ -331,11 +272,12 @@ static const weight_form form_f16 = {is_f16, convert_to_f16};
 static const weight_form form_q8 = {is_quantised, convert_to_q8};
 static const weight_form form_q4 = {is_small, convert_to_q4};
 
-/* Matrices, and the tables of embed. Tables keep 8 bits under q4: they matter most for the quality
- * of small models, and unless they are the head too, only the rows of a pass are read. */
+/* What most matrices become, and what becomes of those that are kept more precisely under q4: the
+ * tables of embed, which matter most for the quality of small models (and unless they are the head
+ * too, only the rows of a pass are read), and small matrices. */
 typedef struct weight_kind {
     const char *name;
-    const weight_form *matrices, *tables; /* NULL: as they are */
+    const weight_form *matrices, *precise; /* NULL: as they are */
 } weight_kind;
 
 static const weight_kind weight_kinds[] = {
@@ -355,14 +297,90 @@ typedef struct conversion_plan {
     size_t count;
     ir_constant **converted; /* once for all readers */
     ir_value **values;       /* of the graph at hand */
-    bool *is_table;
+    bool *is_table, *is_matrix;
+    uint64_t *sizes; /* of matrices, in elements, ascending */
+    uint64_t small;  /* matrices of this many elements or fewer are kept precisely */
 } conversion_plan;
 
-static void mark_tables(const ir_graph *graph, const conversion_plan *plan)
+static void release_plan(td_context *context, conversion_plan *plan)
 {
-    for (const ir_node *node = graph->first; node != NULL; node = node->next)
-        if (node->op == IR_OP_embed && node->inputs[0]->kind == IR_VALUE_CONSTANT)
-            plan->is_table[node->inputs[0]->constant->index] = true;
+    td_release(context, plan->converted);
+    td_release(context, plan->values);
+    td_release(context, plan->is_table);
+    td_release(context, plan->is_matrix);
+    td_release(context, plan->sizes);
+}
+
+static td_status allocate_plan(td_context *context, size_t count, const weight_kind *kind,
+                               conversion_plan *plan)
+{
+    *plan = (conversion_plan){.kind = kind,
+                              .count = count,
+                              .converted = td_allocate(context, count * sizeof(ir_constant *)),
+                              .values = td_allocate(context, count * sizeof(ir_value *)),
+                              .is_table = td_allocate(context, count * sizeof(bool)),
+                              .is_matrix = td_allocate(context, count * sizeof(bool)),
+                              .sizes = td_allocate(context, count * sizeof(uint64_t))};
+    if (plan->converted != NULL && plan->values != NULL && plan->is_table != NULL &&
+        plan->is_matrix != NULL && plan->sizes != NULL)
+        return TD_OK;
+    release_plan(context, plan);
+    return td_fail_memory(context);
+}
+
+static void mark_uses(const ir_graph *graph, const conversion_plan *plan)
+{
+    for (const ir_node *node = graph->first; node != NULL; node = node->next) {
+        const int input = weight_input(node);
+        if (input < 0 || node->inputs[input]->kind != IR_VALUE_CONSTANT)
+            continue;
+        bool *uses = node->op == IR_OP_embed ? plan->is_table : plan->is_matrix;
+        uses[node->inputs[input]->constant->index] = true;
+    }
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+    const uint64_t *first = a, *second = b;
+    return *first < *second ? -1 : *first > *second;
+}
+
+/* Finds the largest size such that all matrices up to it are together no more than a SMALL_SHARE-th
+ * of the weights. Matrices of one size are kept precisely together or not at all. */
+static td_status find_small(ir_module *module, conversion_plan *plan)
+{
+    uint64_t total = 0, together = 0;
+    size_t matrices = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        const ir_constant *constant = module->constants.items[i];
+        uint64_t elements = 0;
+        if (!plan->is_table[i] && !plan->is_matrix[i])
+            continue;
+        if (!ir_shape_elements_bound(module, &constant->shape, &elements) ||
+            !td_add(total, elements, &total))
+            return td_fail(module->context, TD_INVALID, "constant \"%.100s\" is too large",
+                           constant->name);
+        if (!plan->is_table[i])
+            plan->sizes[matrices++] = elements;
+    }
+    qsort(plan->sizes, matrices, sizeof *plan->sizes, compare_sizes);
+    for (size_t i = 0; i < matrices; i++) {
+        together += plan->sizes[i];
+        if (together > total / SMALL_SHARE)
+            break;
+        if (i + 1 == matrices || plan->sizes[i + 1] > plan->sizes[i])
+            plan->small = plan->sizes[i];
+    }
+    return TD_OK;
+}
+
+static const weight_form *choose_form(const conversion_plan *plan, const ir_module *module,
+                                      const ir_constant *constant)
+{
+    uint64_t elements = 0;
+    const bool small =
+        ir_shape_elements_bound(module, &constant->shape, &elements) && elements <= plan->small;
+    return small || plan->is_table[constant->index] ? plan->kind->precise : plan->kind->matrices;
 }
 
 static td_status convert_graph(ir_graph *graph, const conversion_plan *plan)
@@ -376,7 +394,7 @@ static td_status convert_graph(ir_graph *graph, const conversion_plan *plan)
         const uint32_t index = from->index;
         if (index >= plan->count)
             continue; /* converted already */
-        const weight_form *form = plan->is_table[index] ? plan->kind->tables : plan->kind->matrices;
+        const weight_form *form = choose_form(plan, graph->module, from);
         if (form->done(from))
             continue;
         if (plan->converted[index] == NULL)
@@ -390,23 +408,14 @@ static td_status convert_graph(ir_graph *graph, const conversion_plan *plan)
 
 static td_status convert_all(ir_module *module, const weight_kind *kind)
 {
-    td_context *context = module->context;
-    const size_t count = module->constants.count;
-    const conversion_plan plan = {.kind = kind,
-                                  .count = count,
-                                  .converted = td_allocate(context, count * sizeof(ir_constant *)),
-                                  .values = td_allocate(context, count * sizeof(ir_value *)),
-                                  .is_table = td_allocate(context, count * sizeof(bool))};
-    td_status status = plan.converted == NULL || plan.values == NULL || plan.is_table == NULL
-                           ? td_fail_memory(context)
-                           : TD_OK;
-    for (size_t i = 0; i < module->graphs.count && status == TD_OK; i++)
-        mark_tables(module->graphs.items[i], &plan);
+    conversion_plan plan;
+    TD_TRY(allocate_plan(module->context, module->constants.count, kind, &plan));
+    for (size_t i = 0; i < module->graphs.count; i++)
+        mark_uses(module->graphs.items[i], &plan);
+    td_status status = find_small(module, &plan);
     for (size_t i = 0; i < module->graphs.count && status == TD_OK; i++)
         status = convert_graph(module->graphs.items[i], &plan);
-    td_release(context, plan.converted);
-    td_release(context, plan.values);
-    td_release(context, plan.is_table);
+    release_plan(module->context, &plan);
     return status;
 }
 

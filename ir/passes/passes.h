@@ -27,15 +27,20 @@ td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
 
 /* Raised form -> weights of linear and embed converted: "keep", "f32", "f16", "q8" (i8, f16 scale
  * per group of 32 along K; per row where 32 does not divide K), "q4" (u4, f16 scale and u4 zero
- * point per group of 32 along K; q8 where 32 does not divide K and for what embed reads). Weights
- * that are quantised already stay under q8, and under q4 when they have 4 bits. Lazy: data is
- * converted when read. */
+ * point per group of 32 along K; q8 where 32 does not divide K, for what embed reads, and for the
+ * smallest matrices, up to an eighth of all weights). Weights that are quantised already stay under
+ * q8, and under q4 when they have 4 bits. Lazy: data is converted when read. Under q4 what was read
+ * leaves 2.5 bytes for each group of 32, until the module is released. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
 /* Raised form -> raised form in which every linear whose weight suits (ir_constant_suits_blocks)
  * takes activations quantised to 8 bits: quantize_rows, once for each of its inputs, and
  * linear_quantized. Others keep f32 activations. Comes after convert_weights. */
 td_status ir_pass_quantize_activations(ir_module *module);
+
+/* Raised form -> raised form whose caches hold "f32", "f16" or "q8" (i8, an f16 scale for each
+ * token and head). */
+td_status ir_pass_cache_type(ir_module *module, const char *kind);
 
 /* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or
  * not; copied) and converts when read. Reading fails where a finite number exceeds f16. */

@@ -15,10 +15,10 @@ trap 'rm -rf "$folder"' EXIT
 check() {
     local name=$1
     shift
-    if "$@" >"$folder/output" 2>&1; then
+    if "$@" >"$folder/check.log" 2>&1; then
         echo "ok $name"
     else
-        sed 's/^/    /' "$folder/output" | tail -n 20
+        sed 's/^/    /' "$folder/check.log" | tail -n 20
         echo "FAILED $name"
     fi
 }

@@ -23,6 +23,7 @@ within() { # MODEL WEIGHTS ACTIVATIONS LIMIT
 if [ -f "$novels" ] && [ -d "$pair" ]; then
     check target_q8_within_0.2_percent within target q8 q8 0.002
     check target_q4_within_2.5_percent within target q4 q8 0.025
+    check drafter_q4_within_2.5_percent within drafter q4 q8 0.025
 else
     skip target_quality "no ../shared/pair or no ../shared/data/text"
 fi

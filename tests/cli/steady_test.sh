@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # While text is being written a program allocates nothing and asks the kernel for nothing but to
-# write the text and, with several threads, to let a thread sleep or wake it.
+# write the text and, with several threads, to let a thread sleep or wake it. How many threads there
+# are changes nothing in the text.
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 source "$(dirname "$0")/harness.sh"
@@ -23,6 +24,12 @@ steady() {
     echo "$(wc -l <"$folder/steady") lines of the trace; unexpected ones:"
     [ "$(wc -l <"$folder/steady")" -ge 50 ] && ! grep -vE "^[0-9]+ +($2)" "$folder/steady"
 }
+
+crowded() {
+    generate "$folder/pair" --threads 1 >"$folder/expected" &&
+        generate "$folder/pair" --threads 8 >"$folder/text" && same "$folder/expected" "$folder/text"
+}
+check more_threads_than_processors_write_the_same_text crowded
 
 if strace -o "$folder/trace" true 2>"$folder/stderr"; then
     check one_thread_only_writes_text steady 1 'write\(1,'

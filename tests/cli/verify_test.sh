@@ -9,4 +9,7 @@ for model in target drafter; do
         check "${model}_${weights}" "$tandem" verify --target graphs/$model.xml --weights=$weights
     done
 done
+for kv in f32 q8; do
+    check "target_kv_$kv" "$tandem" verify --target graphs/target.xml --kv=$kv
+done
 check target_without_wide_vectors "$tandem" verify --target graphs/target.xml --cpu x86-64-v3

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define GREEDY_TOKENS 64 /* the bound of one pass */
+#define GREEDY_TOKENS  64 /* the bound of one pass */
+#define GREEDY_SYMBOLS 16 /* room; raised modules have 4 */
 
 typedef struct greedy {
     const fe_model *model;
@@ -49,7 +50,10 @@ static inline td_status greedy_feed(greedy *self, int32_t *ids, int64_t tokens, 
     ir_graph *forward = ir_module_find_graph(module, "forward");
     ir_graph *commit = ir_module_find_graph(module, "commit");
     int32_t positions[GREEDY_TOKENS], path[GREEDY_TOKENS], row = (int32_t)tokens - 1;
-    int64_t ancestors[GREEDY_TOKENS], symbols[16];
+    int64_t ancestors[GREEDY_TOKENS], symbols[GREEDY_SYMBOLS];
+    if (tokens > GREEDY_TOKENS || module->symbols.count > GREEDY_SYMBOLS)
+        return td_fail(module->context, TD_INTERNAL, "greedy_feed: %d tokens, %zu symbols",
+                       (int)tokens, module->symbols.count);
     for (int64_t i = 0; i < tokens; i++) {
         positions[i] = self->position + (int32_t)i;
         path[i] = (int32_t)i;

@@ -75,11 +75,10 @@ static td_status build_narrow(fixture *f, ir_dim tokens)
     return ir_graph_add_output(graph, "y", f->narrow->outputs[0]);
 }
 
-static td_status build(fixture *f)
+static td_status build_in_context(fixture *f)
 {
     uint64_t random = 3;
     ir_symbol tokens;
-    td_context_init(&f->context);
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < COLUMNS; j++)
             f->table[i][j] =
@@ -91,6 +90,12 @@ static td_status build(fixture *f)
     TD_TRY(ir_module_add_symbol(f->module, "tokens", 8, &tokens));
     TD_TRY(build_forward(f, ir_dim_symbol(tokens)));
     return build_narrow(f, ir_dim_symbol(tokens));
+}
+
+static td_status build(fixture *f)
+{
+    td_context_init(&f->context);
+    return build_in_context(f);
 }
 
 TEST(keep_and_same_type_change_nothing)
@@ -274,6 +279,68 @@ TEST(q8_becomes_q4)
     ir_module_release(f.module);
 }
 
+/* The squared error of a group under a fit. */
+static double fit_error(const float *weights, ir_q4_fit fit)
+{
+    uint8_t codes[IR_Q4_GROUP];
+    double error = 0.0;
+    ir_encode_q4(weights, fit, codes);
+    for (int i = 0; i < IR_Q4_GROUP; i++) {
+        const float means = ((float)codes[i] - (float)fit.zero) * ir_f16_to_f32(fit.scale);
+        error += ((double)means - (double)weights[i]) * ((double)means - (double)weights[i]);
+    }
+    return error;
+}
+
+/* Groups of many kinds: their magnitude, their middle, and how far the outermost weights are. */
+static void random_group(uint64_t *random, float *weights)
+{
+    const float size = ldexpf(1.0f, (int)(td_random_next(random) % 20) - 14);
+    const float middle = (float)(td_random_next(random) % 5) * 0.25f - 0.5f;
+    const int power = 1 + (int)(td_random_next(random) % 5);
+    for (int i = 0; i < IR_Q4_GROUP; i++) {
+        const float even = (float)(td_random_next(random) >> 40) * 0x1p-23f - 1.0f;
+        weights[i] = size * (middle + copysignf(powf(fabsf(even), (float)power), even));
+    }
+}
+
+TEST(q4_is_never_worse_than_plain_rounding)
+{
+    enum { GROUPS = 3000 };
+    uint64_t random = 11;
+    double together = 0.0, plain = 0.0;
+    for (int group = 0; group < GROUPS; group++) {
+        float weights[IR_Q4_GROUP];
+        ir_q4_fit fit;
+        random_group(&random, weights);
+        ir_fit_q4(weights, 1, &fit);
+        const double error = fit_error(weights, fit), limit = plain_error(weights);
+        CHECK_MESSAGE(error <= limit * 1.00001, "group %d: %g, plain %g", group, error, limit);
+        together += limit > 0.0 ? error / limit : 1.0;
+        plain += 1.0;
+    }
+    CHECK_MESSAGE(together < 0.85 * plain, "the search gains only %g", 1.0 - together / plain);
+}
+
+/* The fit of a group is its own, wherever it stands and however many are fitted at once. */
+TEST(q4_fits_do_not_depend_on_neighbours)
+{
+    enum { GROUPS = 53 };
+    static float weights[GROUPS][IR_Q4_GROUP];
+    ir_q4_fit together[GROUPS], some[GROUPS];
+    uint64_t random = 12;
+    for (int group = 0; group < GROUPS; group++)
+        random_group(&random, weights[group]);
+    ir_fit_q4(weights[0], GROUPS, together);
+    for (size_t count = 1; count <= 20; count++)
+        for (size_t first = 0; first + count <= GROUPS; first += 7) {
+            ir_fit_q4(weights[first], count, some);
+            for (size_t i = 0; i < count; i++)
+                CHECK(some[i].scale == together[first + i].scale &&
+                      some[i].zero == together[first + i].zero);
+        }
+}
+
 TEST(q4_fits_any_finite_group)
 {
     static const struct {
@@ -291,7 +358,8 @@ TEST(q4_fits_any_finite_group)
         for (int i = 0; i < IR_Q4_GROUP; i++)
             weights[i] =
                 rows[r].least * (1.0f - (float)i / 31.0f) + rows[r].most * ((float)i / 31.0f);
-        const ir_q4_fit fit = ir_fit_q4(weights);
+        ir_q4_fit fit;
+        ir_fit_q4(weights, 1, &fit);
         const float scale = ir_f16_to_f32(fit.scale);
         ir_encode_q4(weights, fit, codes);
         CHECK(isfinite(scale) && scale >= 0.0f && fit.zero <= 15);
@@ -333,6 +401,203 @@ TEST(reads_any_range)
         if (table->zero_point != NULL)
             check_ranges(&f, table->zero_point, &random);
         ir_module_release(f.module);
+    }
+}
+
+/* A source that counts the bytes read through it. */
+typedef struct counting_source {
+    ir_source inner;
+    uint64_t *bytes;
+} counting_source;
+
+static td_status read_counting(td_context *context, const void *self_data, uint64_t offset,
+                               uint64_t size, void *bytes)
+{
+    const counting_source *self = self_data;
+    *self->bytes += size;
+    return self->inner.read(context, self->inner.self, offset, size, bytes);
+}
+
+/* Codes, scales and zero points of "own" under q4. */
+enum { CODES = ROWS * COLUMNS / 2, SCALES = ROWS * COLUMNS / 16, ZEROS = (ROWS * 3 + 1) / 2 };
+
+typedef struct q4_bytes {
+    unsigned char codes[CODES], scales[SCALES], zeros[ZEROS];
+} q4_bytes;
+
+static td_status read_part(fixture *f, int part, uint64_t offset, uint64_t size, q4_bytes *bytes)
+{
+    const ir_constant *codes = f->own->inputs[1]->constant;
+    const ir_constant *const parts[] = {codes, codes->scale, codes->zero_point};
+    unsigned char *const places[] = {bytes->codes, bytes->scales, bytes->zeros};
+    return ir_constant_read(&f->context, parts[part], offset, size, places[part] + offset);
+}
+
+/* Whichever of the three constants is read first, and in whatever pieces, the bytes are the same;
+ * and what one has found the others need not read again. */
+TEST(q4_shares_fits_in_any_order)
+{
+    static const uint64_t sizes[] = {CODES, SCALES, ZEROS};
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    uint64_t random = 6;
+    q4_bytes expected;
+    for (size_t round = 0; round < 40; round++) {
+        fixture f;
+        q4_bytes bytes;
+        uint64_t read = 0;
+        CHECK(build(&f) == TD_OK);
+        ir_constant *own = f.own->inputs[1]->constant;
+        const counting_source counting = {own->source, &read};
+        own->source = (ir_source){read_counting, &counting, "counted"};
+        const uint64_t whole = own->bytes;
+        CHECK(ir_pass_convert_weights(f.module, "q4") == TD_OK && read == 0);
+        if (round < TD_COUNT_OF(orders)) {
+            for (int i = 0; i < 3; i++)
+                CHECK(read_part(&f, orders[round][i], 0, sizes[orders[round][i]], &bytes) == TD_OK);
+            CHECK(read == (orders[round][0] == 0 ? whole : 2 * whole));
+        } else {
+            for (int i = 0; i < 30; i++) {
+                const int part = (int)(td_random_next(&random) % 3);
+                const uint64_t offset = td_random_next(&random) % sizes[part];
+                const uint64_t size = td_random_next(&random) % (sizes[part] - offset + 1);
+                CHECK(read_part(&f, part, offset, size, &bytes) == TD_OK);
+                CHECK(
+                    memcmp(
+                        (unsigned char *[]){bytes.codes, bytes.scales, bytes.zeros}[part] + offset,
+                        (unsigned char *[]){expected.codes, expected.scales, expected.zeros}[part] +
+                            offset,
+                        size) == 0);
+            }
+            for (int part = 0; part < 3; part++)
+                CHECK(read_part(&f, part, 0, sizes[part], &bytes) == TD_OK);
+        }
+        if (round == 0)
+            expected = bytes;
+        CHECK(memcmp(&bytes, &expected, sizeof bytes) == 0);
+        ir_module_release(f.module);
+    }
+}
+
+/* A chain of products of square and narrow matrices, of `counts[i]` matrices with `rows[i]` rows of
+ * 64, under q4: those of which sizes have 8 bits? */
+static td_status chain_types(const int *rows, const int *counts, size_t sizes, ir_type *types)
+{
+    static const float zeros[256 * 64];
+    td_context context;
+    ir_module *module = NULL;
+    ir_graph *graph;
+    ir_value *x, *weight;
+    ir_node *node = NULL;
+    const ir_shape shape = ir_shape_of(2, (int64_t[]){1, 64});
+    td_context_init(&context);
+    TD_TRY(ir_module_create(&context, "chain", &module));
+    TD_TRY(ir_module_add_graph(module, "chain", &graph));
+    TD_TRY(ir_graph_add_input(graph, "x", IR_F32, &shape, &x));
+    for (size_t i = 0; i < sizes; i++)
+        for (int j = 0; j < counts[i]; j++) {
+            const ir_shape matrix = ir_shape_of(2, (int64_t[]){rows[i], 64});
+            ir_constant *constant;
+            TD_TRY(ir_module_add_constant_bytes(module, "w", IR_F32, &matrix, zeros, &constant));
+            TD_TRY(ir_graph_add_constant(graph, constant, &weight));
+            TD_TRY(add_node(graph, IR_OP_linear, x, weight, &node));
+            TD_TRY(ir_graph_add_output(graph, "y", node->outputs[0]));
+        }
+    TD_TRY(ir_pass_convert_weights(module, "q4"));
+    node = graph->first;
+    for (size_t i = 0; i < sizes; i++)
+        for (int j = 0; j < counts[i]; j++, node = node->next) {
+            const ir_type type = node->inputs[1]->constant->type;
+            if (j > 0 && types[i] != type)
+                return TD_INTERNAL; /* one size, one type */
+            types[i] = type;
+        }
+    ir_module_release(module);
+    return TD_OK;
+}
+
+/* Matrices that are together at most an eighth of the weights keep 8 bits, the smallest first, and
+ * all of one size or none. */
+TEST(q4_keeps_small_matrices_at_8_bits)
+{
+    static const struct {
+        int rows[3], counts[3];
+        ir_type types[3];
+    } cases[] = {
+        {{16, 128, 256}, {1, 1, 1}, {IR_I8, IR_U4, IR_U4}},
+        {{8, 16, 216}, {1, 1, 1}, {IR_I8, IR_I8, IR_U4}},   /* 24 of 240: a tenth */
+        {{8, 24, 224}, {1, 1, 1}, {IR_I8, IR_I8, IR_U4}},   /* 32 of 256: an eighth */
+        {{8, 25, 223}, {1, 1, 1}, {IR_I8, IR_U4, IR_U4}},   /* 33 of 256 */
+        {{16, 128, 224}, {3, 1, 1}, {IR_I8, IR_U4, IR_U4}}, /* 48 of 400 */
+        {{16, 128, 192}, {3, 1, 1}, {IR_U4, IR_U4, IR_U4}}, /* 48 of 368 */
+        {{64, 65, 66}, {1, 1, 1}, {IR_U4, IR_U4, IR_U4}},
+    };
+    for (size_t i = 0; i < TD_COUNT_OF(cases); i++) {
+        ir_type types[3];
+        CHECK(chain_types(cases[i].rows, cases[i].counts, 3, types) == TD_OK);
+        for (int j = 0; j < 3; j++)
+            CHECK_MESSAGE(types[j] == cases[i].types[j], "case %zu: %d rows have %s", i,
+                          cases[i].rows[j], ir_type_name(types[j]));
+    }
+}
+
+typedef struct failing_allocator {
+    long countdown, held;
+} failing_allocator;
+
+static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
+{
+    failing_allocator *failing = self;
+    (void)old_size;
+    if (size == 0) {
+        failing->held -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (failing->countdown-- <= 0)
+        return NULL;
+    void *result = realloc(pointer, size);
+    failing->held += pointer == NULL && result != NULL;
+    return result;
+}
+
+/* Converts, then reads every converted constant whole. */
+static td_status convert_and_read(fixture *f, const char *kind)
+{
+    unsigned char bytes[ROWS * COLUMNS * 2];
+    TD_TRY(ir_pass_convert_weights(f->module, kind));
+    for (size_t i = 0; i < f->module->constants.count; i++) {
+        const ir_constant *constant = f->module->constants.items[i];
+        if (constant->bytes <= sizeof bytes)
+            TD_TRY(ir_constant_read(&f->context, constant, 0, constant->bytes, bytes));
+    }
+    return TD_OK;
+}
+
+TEST(every_allocation_may_fail)
+{
+    static const char *const kinds[] = {"f16", "q8", "q4"};
+    for (size_t k = 0; k < TD_COUNT_OF(kinds); k++) {
+        td_status status = TD_NO_MEMORY;
+        long requests = 0;
+        for (; status == TD_NO_MEMORY; requests++) {
+            fixture f = {0};
+            failing_allocator failing = {.countdown = 1L << 30};
+            td_context_init(&f.context);
+            f.context.reallocate = fail_later;
+            f.context.reallocate_self = &failing;
+            CHECK(build_in_context(&f) == TD_OK);
+            failing.countdown = requests;
+            status = convert_and_read(&f, kinds[k]);
+            if (status == TD_NO_MEMORY && requests % 3 == 0) { /* and nothing is half done */
+                failing.countdown = 1L << 30;
+                CHECK_MESSAGE(convert_and_read(&f, kinds[k]) == TD_OK, "%s", f.context.message);
+            }
+            ir_module_release(f.module);
+            CHECK_MESSAGE(failing.held == 0, "%s, request %ld: %ld blocks are left", kinds[k],
+                          requests, failing.held);
+        }
+        CHECK_MESSAGE(status == TD_OK && requests > 10, "%s: %ld requests", kinds[k], requests);
     }
 }
 

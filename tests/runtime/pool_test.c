@@ -68,7 +68,7 @@ static void run_series(uint32_t kernels, uint64_t most_work, uint64_t seed)
          * not read it. */
         tally *arguments[3] = {mine};
         seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        pool.alone = 0; /* no rest after a wait: more collisions */
+        pool.alone = false; /* no rest after a wait: more collisions */
         rt_pool_share(&pool, count_part, arguments, (seed >> 33) % (most_work + 1));
         check_tally(mine);
         memset(arguments, 0, sizeof arguments);
@@ -113,7 +113,7 @@ TEST(parts_follow_the_work_up_to_sixteen_per_thread)
     for (uint64_t work = 20000; work < 1000000; work += 9999) {
         tally mine = {0}, *arguments = &mine;
         pool.unshared = AMPLE; /* the helper is worth waking */
-        pool.alone = 0;
+        pool.alone = false;
         rt_pool_share(&pool, count_part, &arguments, work);
         check_tally(&mine);
         CHECK(mine.parts == (work / 10000 < 32 ? work / 10000 : 32));
@@ -155,7 +155,7 @@ TEST(a_late_helper_holds_up_one_part_only)
     held = done_by_caller = 0;
     rt_pool_share(&pool, hold_helpers, NULL, AMPLE);
     CHECK(held <= 1 && held + done_by_caller == 32);
-    CHECK(held == 0 || pool.alone > 0); /* and is not asked again for a while */
+    CHECK(held == 0 || pool.alone); /* and is not asked again for a while */
     stop();
 }
 
@@ -166,7 +166,8 @@ TEST(a_helper_without_a_part_is_not_waited_for)
     CHECK(start(2, 0));
     sleep_for(20); /* it falls asleep */
     held = done_by_caller = 0;
-    pool.alone = UINT64_MAX;
+    pool.alone = true;
+    pool.alone_until = UINT64_MAX;
     const uint64_t before = milliseconds();
     rt_pool_share(&pool, hold_helpers, NULL, AMPLE);
     CHECK(held == 0 && done_by_caller == 1 && milliseconds() - before < 150);
@@ -176,13 +177,21 @@ TEST(a_helper_without_a_part_is_not_waited_for)
 TEST(after_a_wait_the_caller_works_alone_for_a_while)
 {
     CHECK(start(2, 0));
-    pool.alone = 100000;
-    for (uint32_t i = 0; i < 2; i++) {
-        tally mine = {0}, *arguments = &mine;
-        rt_pool_share(&pool, count_part, &arguments, 50000);
-        CHECK(mine.parts == 1);
+    held = done_by_caller = 0;
+    while (held == 0) {
+        pool.alone = false;
+        rt_pool_share(&pool, hold_helpers, NULL, AMPLE);
     }
-    CHECK(pool.alone == 0);
+    const uint64_t before = milliseconds();
+    for (bool alone = true; alone;) {
+        tally mine = {0}, *arguments = &mine;
+        rt_pool_share(&pool, count_part, &arguments, AMPLE);
+        check_tally(&mine);
+        alone = mine.parts == 1;
+        sleep_for(1);
+    }
+    /* The part took 200 ms, of which the caller spent some on its own parts. */
+    CHECK(milliseconds() - before >= 150);
     tally mine = {0}, *arguments = &mine;
     rt_pool_share(&pool, count_part, &arguments, 200000);
     CHECK(mine.parts == 20);

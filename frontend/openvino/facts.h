@@ -1,0 +1,25 @@
+/* What a model says about itself besides its graph.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_FRONTEND_OPENVINO_FACTS_H
+#define TANDEM_FRONTEND_OPENVINO_FACTS_H
+
+#include "base/file.h"
+
+/* From the document's rt_info (Tandem's own files), else from a config.json beside it (other
+ * exporters). -1: not said. */
+typedef struct ov_facts {
+    int64_t context_length, bos_id, eos_id;
+} ov_facts;
+
+#define OV_NO_FACTS ((ov_facts){-1, -1, -1})
+
+/* Takes a number of rt_info by its name; other names and what is no number up to INT32_MAX are
+ * ignored. */
+void ov_facts_take(ov_facts *facts, const char *name, const char *value);
+
+/* Adds what config.json beside `path` says and the document did not. A missing or malformed file
+ * says nothing; fails only for want of memory. */
+td_status ov_facts_read_config(td_context *context, const char *path, ov_facts *facts);
+
+#endif
