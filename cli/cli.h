@@ -6,6 +6,7 @@
 
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
+#include "runtime/tokenizer.h"
 
 #include <argp.h>
 
@@ -54,9 +55,10 @@ typedef struct cli_options {
 } cli_options;
 
 void cli_options_init(cli_options *options);
-extern const struct argp cli_model_argp, cli_device_argp; /* input: cli_options */
+/* Input of each: cli_options. cli_program_argp is both of the others, and requires --target. */
+extern const struct argp cli_model_argp, cli_device_argp, cli_program_argp;
 
-/* A count or a size with an optional K, M or G (powers of 1024); reports through argp_error. */
+/* A whole number up to `largest`; refused through argp_error. */
 uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
                           uint64_t largest);
 uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text);
@@ -87,10 +89,17 @@ td_status cli_adapt_model(const cli_options *options, ir_module *module);
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model);
 
+/* --- texts, for verbs that run the reference evaluator --- */
+
+/* Reads the tokenizer that was given, else the one that lies with the model; TD_INVALID when there
+ * is none. fe_tokenizer_release *blob, also on failure. */
+td_status cli_read_tokenizer(td_context *context, const cli_options *options, const fe_model *model,
+                             fe_tokenizer *blob, const rt_tokenizer **tokenizer);
+
 /* The ids of a text; `flags` as of rt_tokenizer_encode. The list is released by the caller, also
  * on failure. */
 typedef TD_ARRAY(int32_t) cli_ids;
-td_status cli_encode(td_context *context, const fe_tokenizer *tokenizer, const char *text,
+td_status cli_encode(td_context *context, const rt_tokenizer *tokenizer, const char *text,
                      size_t length, unsigned flags, cli_ids *ids);
 
 /* Prints the plan for people. */

@@ -39,7 +39,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
-        state->child_inputs[1] = options;
         return 0;
     case 'o':
         options->output = argument;
@@ -58,13 +57,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             }
         argp_error(state, "--emit=%s: expected exe, shared, object, bitcode or llvm-ir", argument);
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument %s: models are given by --target and --drafter",
-                   argument);
-        return 0;
     case ARGP_KEY_END:
-        if (options->target == NULL)
-            argp_error(state, "--target is missing");
         if (options->output == NULL)
             argp_error(state, "-o is missing");
         return 0;
@@ -73,8 +66,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {
-    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {{&cli_program_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     options_table,
     parse,

@@ -6,7 +6,6 @@
 #include "cli/reference.h"
 
 #include "base/file.h"
-#include "runtime/tokenizer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +67,7 @@ static const struct argp argp = {
     NULL};
 
 static td_status measure(td_context *context, const perplexity_options *options,
-                         const fe_model *model, const fe_tokenizer *tokenizer, const td_file *text,
+                         const fe_model *model, const rt_tokenizer *tokenizer, const td_file *text,
                          cli_ids *ids)
 {
     uint64_t length = text->size;
@@ -94,22 +93,20 @@ static td_status measure(td_context *context, const perplexity_options *options,
 static td_status perplexity(td_context *context, const perplexity_options *options)
 {
     fe_model model;
-    fe_tokenizer tokenizer = {0};
+    fe_tokenizer blob = {0};
+    const rt_tokenizer *tokenizer;
     td_file text = {0};
     cli_ids ids = {0};
     TD_TRY(cli_import_model(context, &options->shared, options->shared.target, &model));
-    const char *path = options->shared.tokenizer;
-    if (path == NULL)
-        path = model.tokenizer_path;
-    td_status status = path == NULL ? TD_OK : fe_read_tokenizer(context, path, &tokenizer);
+    td_status status = cli_read_tokenizer(context, &options->shared, &model, &blob, &tokenizer);
     if (status == TD_OK)
         status = td_file_map(context, options->text, &text);
     if (status == TD_OK) {
-        status = measure(context, options, &model, &tokenizer, &text, &ids);
+        status = measure(context, options, &model, tokenizer, &text, &ids);
         td_file_unmap(context, &text);
     }
     td_array_release(context, &ids);
-    fe_tokenizer_release(context, &tokenizer);
+    fe_tokenizer_release(context, &blob);
     ir_module_release(model.module);
     return status;
 }

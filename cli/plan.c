@@ -3,32 +3,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-    cli_options *options = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = options;
-        state->child_inputs[1] = options;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument %s: models are given by --target and --drafter",
-                   argument);
-        return 0;
-    case ARGP_KEY_END:
-        if (options->target == NULL)
-            argp_error(state, "--target is missing");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_child children[] = {
-    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {{&cli_program_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     NULL,
-    parse,
+    NULL,
     NULL,
     "Prints what a program would need: resident bytes by part, address space, slots, and the "
     "smallest budget that works. Weights need not be there: random:0 stands for missing ones."

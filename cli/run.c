@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 #include "cli/reference.h"
-#include "runtime/tokenizer.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -12,8 +11,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 typedef struct run_options {
     cli_options shared;
@@ -50,7 +47,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->shared;
-        state->child_inputs[1] = &options->shared;
         return 0;
     case KEY_REFERENCE:
         options->reference = true;
@@ -71,28 +67,23 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_IGNORE_EOS:
         options->ignore_eos = true;
         return 0;
-    case ARGP_KEY_ARGS:
-        options->arguments = state->argv + state->next;
-        options->argument_count = state->argc - state->next;
-        return 0;
-    case ARGP_KEY_END:
-        if (options->shared.target == NULL)
-            argp_error(state, "--target is missing");
+    case ARGP_KEY_ARG: /* the first one; the others are its neighbours */
+        options->arguments = state->argv + state->next - 1;
+        options->argument_count = state->argc - state->next + 1;
+        state->next = state->argc;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {
-    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {{&cli_program_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     options_table,
     parse,
     "[-- PROGRAM-OPTION...]",
     "Compiles a program into a temporary folder and runs it with the options after \"--\"; its "
-    "exit "
-    "status is that of the program."
+    "exit status is that of the program."
     "\vexamples:\n"
     "  tandem run --target model.gguf -- --prompt 'Once upon a time' --max-tokens 50\n"
     "  tandem run --target model.gguf --reference --prompt 'Once upon a time' --max-tokens 20\n",
@@ -194,18 +185,14 @@ static td_status parse_ids(td_context *context, const char *text, uint32_t vocab
     return TD_OK;
 }
 
+/* `tokenizer` is NULL when neither prompt nor output is text. */
 static td_status run_with_model(td_context *context, const run_options *options,
-                                const fe_model *model, const fe_tokenizer *blob, cli_ids *ids)
+                                const fe_model *model, const rt_tokenizer *tokenizer, cli_ids *ids)
 {
-    const char *problem = "no tokenizer lies with the model; give --tokenizer";
-    const rt_tokenizer *tokenizer =
-        blob->blob == NULL ? NULL : rt_tokenizer_open(blob->blob, blob->bytes, &problem);
-    if (tokenizer == NULL && (options->prompt_ids == NULL || !options->ids))
-        return td_fail(context, TD_INVALID, "%s", problem);
     if (options->prompt_ids != NULL)
         TD_TRY(parse_ids(context, options->prompt_ids, model->vocabulary, ids));
     else
-        TD_TRY(cli_encode(context, blob, options->prompt, strlen(options->prompt),
+        TD_TRY(cli_encode(context, tokenizer, options->prompt, strlen(options->prompt),
                           RT_ENCODE_SPECIAL | RT_ENCODE_DEFAULTS, ids));
     printer p = {.tokenizer = options->ids ? NULL : tokenizer};
     if (p.tokenizer != NULL) {
@@ -228,19 +215,19 @@ static td_status run_with_model(td_context *context, const run_options *options,
 static td_status run_reference(td_context *context, const run_options *options)
 {
     fe_model model;
-    fe_tokenizer tokenizer = {0};
+    fe_tokenizer blob = {0};
+    const rt_tokenizer *tokenizer = NULL;
     cli_ids ids = {0};
     if (options->prompt == NULL && options->prompt_ids == NULL)
         return td_fail(context, TD_USAGE, "--reference needs --prompt or --prompt-ids");
     TD_TRY(cli_import_model(context, &options->shared, options->shared.target, &model));
-    const char *path = options->shared.tokenizer;
-    if (path == NULL)
-        path = model.tokenizer_path;
-    td_status status = path == NULL ? TD_OK : fe_read_tokenizer(context, path, &tokenizer);
+    td_status status = TD_OK;
+    if (options->prompt_ids == NULL || !options->ids)
+        status = cli_read_tokenizer(context, &options->shared, &model, &blob, &tokenizer);
     if (status == TD_OK)
-        status = run_with_model(context, options, &model, &tokenizer, &ids);
+        status = run_with_model(context, options, &model, tokenizer, &ids);
     td_array_release(context, &ids);
-    fe_tokenizer_release(context, &tokenizer);
+    fe_tokenizer_release(context, &blob);
     ir_module_release(model.module);
     return status;
 }

@@ -7,18 +7,13 @@
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
+    (void)argument;
     cli_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
-        state->child_inputs[1] = options;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument %s: the model is given by --target", argument);
         return 0;
     case ARGP_KEY_END:
-        if (options->target == NULL)
-            argp_error(state, "--target is missing");
         if (options->drafter != NULL)
             argp_error(state, "--drafter: one model at a time is verified; give it as --target");
         return 0;
@@ -27,8 +22,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {
-    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {{&cli_program_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     NULL,
     parse,

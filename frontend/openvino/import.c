@@ -1,4 +1,4 @@
-/* OpenVINO IR to a raised model: the reader, the passes, and what the model says about itself.
+/* OpenVINO IR to a raised model: the reader, the passes, and the tokenizer that lies beside.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/openvino/read_internal.h"

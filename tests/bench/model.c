@@ -32,7 +32,7 @@ static td_status build_module(td_context *context, const bench_configuration *co
                                      .scale_type = IR_F16,
                                      .group = 32,
                                      .has_zero = configuration->has_zero,
-                                     .cache_type = IR_F32};
+                                     .cache_type = IR_F16};
     TD_TRY(synthetic_llama(context, &shape, model));
     td_status status = TD_OK;
     if (strcmp(configuration->activations, "q8") == 0)

@@ -26,7 +26,7 @@ compile() {
     "$tandem" compile "$@" -o "$folder/$name" &
     local child=$! peak=0 now
     while kill -0 "$child" 2>/dev/null; do
-        now=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$child/status" 2>/dev/null || true)
+        now=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$child/status" 2>/dev/null || true)
         [ -n "$now" ] && peak=$now
         sleep 0.05
     done
@@ -59,29 +59,34 @@ run_interleaved() { # NAME PROGRAM-OPTIONS -- one configuration per line on stan
 {
     echo "# Measurements"
     echo
+    # shellcheck disable=SC2016
     echo "Made by \`./dev bench pair\` on $(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1);" \
         "medians of $rounds interleaved runs."
     echo
     echo "## The default pair"
-    compile pair --target graphs/target.xml --drafter graphs/drafter.xml \
-        --tokenizer graphs/tokenizer.json --memory-budget 64M
-    echo
-    echo "Compiled in $compile_seconds s with $compile_mib MiB of memory; the program has $(mib "$size") MiB."
-    run_interleaved pair <<EOF
-plain-1 --prompt-ids 4095,464,1468 --max-tokens 200 --draft 0 --threads 1
-plain-2 --prompt-ids 4095,464,1468 --max-tokens 200 --draft 0 --threads 2
-draft3-1 --prompt-ids 4095,464,1468 --max-tokens 200 --draft 3 --threads 1
-draft3-2 --prompt-ids 4095,464,1468 --max-tokens 200 --draft 3 --threads 2
-draft5-1 --prompt-ids 4095,464,1468 --max-tokens 200 --draft 5 --threads 1
+    for activations in f32 q8; do
+        compile "pair-$activations" --target graphs/target.xml --drafter graphs/drafter.xml \
+            --tokenizer graphs/tokenizer.json --memory-budget 64M "--activations=$activations"
+        echo
+        echo "With \`--activations=$activations\`: compiled in $compile_seconds s with $compile_mib MiB" \
+            "of memory; the program has $(mib "$size") MiB."
+        run_interleaved "pair-$activations" <<EOF
+plain-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 0 --threads 1
+plain-2 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 0 --threads 2
+draft1-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 1 --threads 1
+draft2-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 2 --threads 1
+draft2-2 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 2 --threads 2
+draft5-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 5 --threads 1
 EOF
-    echo
-    echo "| configuration | tokens/s | block efficiency | acceptance | peak MiB | planned MiB | budget MiB |"
-    echo "|---|---|---|---|---|---|---|"
-    for name in plain-1 plain-2 draft3-1 draft3-2 draft5-1; do
-        stats=$folder/pair.$name.stats
-        echo "| ${name/-/, threads } | ${speeds[pair.$name]} | $(field block_efficiency "$stats") |" \
-            "$(field acceptance "$stats") | $(mib "$(field peak_bytes "$stats")") |" \
-            "$(mib "$(field planned_bytes "$stats")") | $(mib "$(field budget_bytes "$stats")") |"
+        echo
+        echo "| configuration | tokens/s | block efficiency | acceptance | peak MiB | planned MiB | budget MiB |"
+        echo "|---|---|---|---|---|---|---|"
+        for name in plain-1 plain-2 draft1-1 draft2-1 draft2-2 draft5-1; do
+            stats=$folder/pair-$activations.$name.stats
+            echo "| ${name/-/, threads } | ${speeds[pair-$activations.$name]} | $(field block_efficiency "$stats") |" \
+                "$(field acceptance "$stats") | $(mib "$(field peak_bytes "$stats")") |" \
+                "$(mib "$(field planned_bytes "$stats")") | $(mib "$(field budget_bytes "$stats")") |"
+        done
     done
     model=$shared/data/openvino/tinyllama_1.1b_u8_stateful_openvino_model.xml
     if [ -e "$model" ]; then
