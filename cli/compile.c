@@ -9,11 +9,11 @@
 enum { KEY_EMIT = 0x2000, KEY_NAME };
 
 static const struct argp_option options_table[] = {
-    {NULL, 0, NULL, 0, "Output:", 0},
-    {"output", 'o', "FILE", 0, "where to write (required)", 0},
+    {NULL, 0, NULL, 0, "Output:", 3},
+    {"output", 'o', "FILE", 0, "where to write (required)", 3},
     {"emit", KEY_EMIT, "KIND", 0,
-     "exe (default), shared (a library with a header beside it), object, bitcode or llvm-ir", 0},
-    {"name", KEY_NAME, "NAME", 0, "name of the artefact, a C identifier (default: model)", 0},
+     "exe (default), shared (a library with a header beside it), object, bitcode or llvm-ir", 3},
+    {"name", KEY_NAME, "NAME", 0, "name of the artefact, a C identifier (default: model)", 3},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -73,10 +73,11 @@ static const struct argp argp = {
     NULL,
     "Compiles a target, and a drafter, into one program."
     "\vexamples:\n"
-    "  tandem compile --target target.xml --drafter drafter.xml --tokenizer tokenizer.json \\\n"
-    "      --memory-budget 800M -o model\n"
+    "  tandem compile --target target.xml --drafter drafter.xml \\\n"
+    "      --tokenizer tokenizer.json --memory-budget 800M -o model\n"
     "  tandem compile --target model.gguf --triple aarch64-linux-gnu -o model-arm\n"
-    "  tandem compile --target folder --weights=q8 --emit=shared --name poet -o libpoet.so\n",
+    "  tandem compile --target folder --weights=q8 --emit=shared \\\n"
+    "      --name poet -o libpoet.so\n",
     children,
     NULL,
     NULL};

@@ -60,8 +60,8 @@ static const struct argp argp = {
     "its tokens, each given those before it in its window, and the perplexity, which is e to the "
     "power of that mean."
     "\vexamples:\n"
-    "  tandem perplexity --target target.xml --text novel.txt --tokens 4096 --context 1024 \\\n"
-    "      --weights=q8 --activations=q8\n",
+    "  tandem perplexity --target target.xml --text novel.txt --tokens 4096 \\\n"
+    "      --context 1024 --weights=q8 --activations=q8\n",
     children,
     NULL,
     NULL};

@@ -86,7 +86,7 @@ static const struct argp argp = {
     "exit status is that of the program."
     "\vexamples:\n"
     "  tandem run --target model.gguf -- --prompt 'Once upon a time' --max-tokens 50\n"
-    "  tandem run --target model.gguf --reference --prompt 'Once upon a time' --max-tokens 20\n",
+    "  tandem run --target model.gguf --reference --prompt 'Once' --max-tokens 20\n",
     children,
     NULL,
     NULL};

@@ -5,8 +5,11 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/lower.h"
 
-/* Weights streamed from memory, bytes per nanosecond. */
+/* Weights read by a product, bytes per nanosecond: streamed from memory, or from a cache that holds
+ * all of a small model. */
 #define STREAM_BYTES 20
+#define CACHE_BYTES  60
+#define SMALL_MODEL  ((uint64_t)16 << 20)
 
 /* Multiply-adds per nanosecond are a register's bits divided by these: of a product with f32 and
  * with int8 activations, and of attention's scores and values. */
@@ -54,11 +57,14 @@ static const ir_constant *product_weight(const ir_node *node)
     return node->inputs[place]->constant;
 }
 
-/* fixed + rows * each, in picoseconds, as nanoseconds. */
-static LLVMValueRef sum_up(cg_build *build, uint64_t fixed, LLVMValueRef count, uint64_t each)
+/* rows * each, but at least `least`: reading overlaps with computing. In picoseconds, the result in
+ * nanoseconds. */
+static LLVMValueRef longer_of(cg_build *build, uint64_t least, LLVMValueRef count, uint64_t each)
 {
     LLVMValueRef work = LLVMBuildMul(build->builder, count, cg_i64(build, (int64_t)each), "");
-    work = LLVMBuildAdd(build->builder, work, cg_i64(build, (int64_t)fixed), "");
+    LLVMValueRef floor = cg_i64(build, (int64_t)least);
+    LLVMValueRef more = LLVMBuildICmp(build->builder, LLVMIntUGT, work, floor, "");
+    work = LLVMBuildSelect(build->builder, more, work, floor, "");
     return LLVMBuildUDiv(build->builder, work, cg_i64(build, 1000), "work");
 }
 
@@ -78,14 +84,14 @@ static LLVMValueRef attention_work(const cg_entry *entry, const ir_node *node, L
         seen = LLVMBuildAdd(build->builder, seen, committed, "");
     }
     LLVMValueRef pairs = LLVMBuildMul(build->builder, seen, count, "");
-    return sum_up(build, 0, pairs,
-                  row * 2 * 1000 * PRODUCT_ATTENTION / entry->lowering->cpu->vector_bits);
+    return longer_of(build, 0, pairs,
+                     row * 2 * 1000 * PRODUCT_ATTENTION / entry->lowering->cpu->vector_bits);
 }
 
 LLVMValueRef cg_moving_work(const cg_entry *entry, LLVMValueRef count, uint64_t elements)
 {
-    return sum_up(&entry->lowering->build, 0, count,
-                  elements * element_picoseconds(IR_OP_quantize_rows));
+    return longer_of(&entry->lowering->build, 0, count,
+                     elements * element_picoseconds(IR_OP_quantize_rows));
 }
 
 td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work)
@@ -106,12 +112,14 @@ td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef 
     uint64_t elements;
     if (weight == NULL ||
         !ir_shape_elements_bound(entry->graph->module, &weight->shape, &elements)) {
-        *work = sum_up(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
+        *work =
+            longer_of(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
         return TD_OK;
     }
     const uint64_t divisor = node->op == IR_OP_linear ? PRODUCT_F32 : PRODUCT_QUANTISED;
     const uint64_t picoseconds = elements * 1000 * divisor / entry->lowering->cpu->vector_bits;
     const uint64_t bytes = elements * ir_type_bits(weight->type) / 8;
-    *work = sum_up(build, bytes * 1000 / STREAM_BYTES, count, picoseconds);
+    const uint64_t rate = entry->weights->bytes > SMALL_MODEL ? STREAM_BYTES : CACHE_BYTES;
+    *work = longer_of(build, bytes * 1000 / rate, count, picoseconds);
     return TD_OK;
 }
