@@ -41,7 +41,8 @@ td_status td_output_commit(td_context *context, td_output *output, bool executab
 /* Removes the temporary; harmless after commit. */
 void td_output_discard(td_context *context, td_output *output);
 
-/* Directory part of a path ("." when it has none) joined with a name. NULL: no memory. */
+/* The path of a file in the same directory: everything up to the last slash of `path`, and `name`.
+ * td_release it; NULL: no memory. */
 char *td_path_beside(td_context *context, const char *path, const char *name);
 bool td_path_exists(const char *path);
 bool td_path_is_directory(const char *path);

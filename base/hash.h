@@ -1,4 +1,4 @@
-/* FNV-style hashing for tables, and a 64-bit content hash for artefacts.
+/* Hashing for tables, and a stream of random numbers.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef TANDEM_BASE_HASH_H

@@ -158,13 +158,19 @@ void td_text_release(td_text *text)
     td_text_init(text, text->context);
 }
 
+/* Makes room for `length` more characters and the NUL. */
+static bool text_reserve(td_text *text, size_t length)
+{
+    size_t wanted;
+    text->failed = text->failed || __builtin_add_overflow(text->length + 1, length, &wanted) ||
+                   !td_array_grow(text->context, (void **)&text->data, &text->capacity, 1, wanted);
+    return !text->failed;
+}
+
 void td_text_append(td_text *text, const char *data, size_t length)
 {
-    if (text->failed || !td_array_grow(text->context, (void **)&text->data, &text->capacity, 1,
-                                       text->length + length + 1)) {
-        text->failed = true;
+    if (!text_reserve(text, length))
         return;
-    }
     if (length > 0)
         memcpy(text->data + text->length, data, length);
     text->length += length;
@@ -178,11 +184,9 @@ void td_text_printf(td_text *text, const char *format, ...)
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    if (length < 0 || text->failed ||
-        !td_array_grow(text->context, (void **)&text->data, &text->capacity, 1,
-                       text->length + (size_t)length + 1)) {
+    if (length < 0) {
         text->failed = true;
-    } else {
+    } else if (text_reserve(text, (size_t)length)) {
         vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
         text->length += (size_t)length;
     }

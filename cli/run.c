@@ -85,7 +85,7 @@ static const struct argp argp = {
     "Compiles a program into a temporary folder and runs it with the options after \"--\"; its "
     "exit status is that of the program."
     "\vexamples:\n"
-    "  tandem run --target model.gguf -- --prompt 'Once upon a time' --max-tokens 50\n"
+    "  tandem run --target model.gguf -- --prompt 'Once' --max-tokens 50\n"
     "  tandem run --target model.gguf --reference --prompt 'Once' --max-tokens 20\n",
     children,
     NULL,

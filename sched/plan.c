@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Which buffer a graph's values lie in. buffer[node] indexes the planner's list. */
+/* The buffers of all graphs so far, on one axis of steps. */
 typedef struct timeline {
     TD_ARRAY(sched_buffer) buffers;
     int64_t step; /* where the next graph begins */
@@ -22,7 +22,7 @@ void sched_plan_release(sched_plan *plan)
     memset(plan, 0, sizeof *plan);
 }
 
-/* Number of the buffer that holds each node's results: base + number of its owner. */
+/* Adds a buffer for every node, in order; those of nodes that own none stay empty. */
 static td_status push_node_buffers(td_context *context, const sched_problem *problem,
                                    const sched_trace *trace, bool keep_all, timeline *line)
 {

@@ -176,10 +176,8 @@ static td_status convert_node(builder *b, const ir_node *source, uint32_t number
         add_input(b, node, producer->id);
         overwritable = overwritable && may_overwrite(source, k);
         node->in_place += overwritable && node->input_count > before;
-        if ((flags & IR_FLAG_VIEW) != 0 && k == 0) {
+        if ((flags & IR_FLAG_VIEW) != 0 && k == 0)
             node->view_of = (int32_t)producer->id;
-            node->bytes = 0;
-        }
     }
     /* A view of a constant or of a graph input owns nothing either. */
     if ((flags & IR_FLAG_VIEW) != 0)

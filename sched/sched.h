@@ -13,8 +13,8 @@
 
 #include "ir/ir.h"
 
-/* A graph reduced to what ordering needs; made from an IR graph or read from GraphML. Node i owns
- * one buffer of bytes[i] (the sum of its outputs when it comes from the IR). */
+/* A graph reduced to what ordering needs; made from an IR graph or by a test. Node i owns one
+ * buffer of `bytes` (the sum of its outputs when it comes from the IR). */
 typedef struct sched_node {
     const char *name;
     uint64_t bytes, workspace;

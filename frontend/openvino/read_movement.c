@@ -420,7 +420,7 @@ static td_status convert_top_k(ov_reader *reader, const ov_layer *layer, ir_valu
     ir_node *node;
     bool largest = strcasecmp(mode, "max") == 0;
     if ((!largest && strcasecmp(mode, "min") != 0) || strcasecmp(sort, "index") == 0 ||
-        !ov_element_type(name, &type))
+        !ov_element_type(name, &type) || (type != IR_I32 && type != IR_I64))
         return ov_refuse(reader,
                          "mode \"%.20s\", sort \"%.20s\", index_element_type \"%.20s\" are not "
                          "imported together; max or min, value or none, i32 or i64 are",

@@ -190,10 +190,10 @@ static uint32_t heap_pop(ordering *self)
 static td_status refuse_cycle(const ordering *self)
 {
     ov_document *document = self->document;
-    ov_layer *layer = NULL;
-    for (size_t i = 0; i < document->layers.count && layer == NULL; i++)
-        if (self->wanted[i] && self->waiting[i] > 0)
-            layer = document->layers.items[i];
+    size_t first = 0;
+    while (!self->wanted[first] || self->waiting[first] == 0)
+        first++;
+    const ov_layer *layer = document->layers.items[first];
     for (size_t step = 0; step < document->layers.count; step++)
         for (uint32_t k = 0; k < layer->input_count; k++)
             if (self->waiting[layer->inputs[k].driver->index] > 0) {

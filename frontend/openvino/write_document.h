@@ -48,7 +48,7 @@ typedef struct ov_writer {
 /* Opens path and the .bin beside it. */
 td_status ov_writer_open(td_context *context, const char *path, ov_writer *writer);
 
-/* Facts about the model that IR has no place for: pairs of name and number, ended by NULL. */
+/* A fact about the model that the graph has no place for. */
 typedef struct ov_fact {
     const char *name;
     int64_t value;

@@ -91,10 +91,9 @@ ov_out ov_weight_of(ov_graph *graph, const ir_constant *constant);
 /* A vector constant as f32 with `rank` axes, the last one its own. */
 ov_out ov_vector_of(ov_graph *graph, const ir_constant *constant, uint32_t rank);
 
-/* Writes one raised node (write_ops.c, write_attention.c); TD_UNSUPPORTED for those that have no
+/* Write one raised node (write_attention.c; write.c has the others); TD_UNSUPPORTED for what has no
  * counterpart. */
 td_status ov_write_attention(ov_graph *graph, const ir_node *node, ov_activation *result);
-td_status ov_write_rotary_table(ov_graph *graph, const ir_node *node);
 td_status ov_write_rope(ov_graph *graph, const ir_node *node, ov_activation *result);
 
 ov_activation *ov_activation_of(ov_graph *graph, const ir_value *value);

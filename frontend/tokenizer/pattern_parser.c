@@ -111,7 +111,6 @@ static td_status read_property(parser *p, bool inverted)
     const char *name = p->text + p->at;
     size_t length = 1;
     if (accept(p, "{")) {
-        name++;
         inverted ^= accept(p, "^");
         name = p->text + p->at;
         const char *end = memchr(name, '}', p->length - p->at);

@@ -40,8 +40,8 @@ static td_status check_model(fe_vocabulary *v, const json_t *model)
     return TD_OK;
 }
 
-td_status fe_vocabulary_set_from_json(fe_vocabulary *v, fe_span text, const json_t *id,
-                                      uint64_t bound)
+/* Sets the token of an entry, by the alphabet that the flags say. */
+static td_status set_from_json(fe_vocabulary *v, fe_span text, const json_t *id, uint64_t bound)
 {
     uint8_t kind = RT_TOKEN_NORMAL;
     if (!json_is_integer(id) || json_integer_value(id) < 0)
@@ -60,13 +60,11 @@ td_status fe_vocabulary_set_from_json(fe_vocabulary *v, fe_span text, const json
     return fe_vocabulary_set(v, (uint64_t)json_integer_value(id), bound, text, kind, 0);
 }
 
-static td_status read_vocab(fe_vocabulary *v, const json_t *model, uint64_t bound)
+td_status fe_vocabulary_set_all(fe_vocabulary *v, json_t *vocab, uint64_t bound)
 {
-    json_t *vocab = json_object_get(model, "vocab");
     for (void *at = json_object_iter(vocab); at != NULL; at = json_object_iter_next(vocab, at)) {
         const char *key = json_object_iter_key(at);
-        TD_TRY(fe_vocabulary_set_from_json(v, (fe_span){key, strlen(key)},
-                                           json_object_iter_value(at), bound));
+        TD_TRY(set_from_json(v, (fe_span){key, strlen(key)}, json_object_iter_value(at), bound));
     }
     return TD_OK;
 }
@@ -78,12 +76,6 @@ static td_status add_merge_pair(fe_vocabulary *v, const json_t *pair)
     if (left.data == NULL || right.data == NULL || json_array_size(pair) != 2)
         return td_fail(v->context, TD_INVALID,
                        "merge %zu is neither a string nor a pair of strings", v->merges.count + 1);
-    if ((v->flags & RT_TOKENIZER_BYTE_LEVEL) != 0) {
-        left = fe_vocabulary_copy_bytes(v, left);
-        right = fe_vocabulary_copy_bytes(v, right);
-        if (left.data == NULL || right.data == NULL)
-            return td_fail_memory(v->context);
-    }
     return fe_vocabulary_add_merge(v, left, right);
 }
 
@@ -155,7 +147,7 @@ static td_status read_root(fe_vocabulary *v, const td_file *file, const json_t *
     uint64_t bound = file->size / 4 + 1;
     TD_TRY(check_model(v, model));
     TD_TRY(fe_tokenizer_steps_read(v, root));
-    TD_TRY(read_vocab(v, model, bound));
+    TD_TRY(fe_vocabulary_set_all(v, json_object_get(model, "vocab"), bound));
     TD_TRY(fe_vocabulary_index(v, 1u << RT_TOKEN_NORMAL));
     TD_TRY(read_merges(v, model));
     /* Only now, as merges may name tokens that added_tokens lists again; the index keeps the words

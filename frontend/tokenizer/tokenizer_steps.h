@@ -15,9 +15,8 @@ td_status fe_tokenizer_steps_read(fe_vocabulary *vocabulary, const json_t *root)
 /* Settles bos and eos from post_processor; the tokens are known. */
 td_status fe_tokenizer_steps_read_template(fe_vocabulary *vocabulary, const json_t *root);
 
-/* Sets the token of a vocabulary's entry (text: id), by the alphabet that the flags say. */
-td_status fe_vocabulary_set_from_json(fe_vocabulary *vocabulary, fe_span text, const json_t *id,
-                                      uint64_t bound);
+/* Sets the tokens of a vocabulary (text: id), by the alphabet that the flags say. */
+td_status fe_vocabulary_set_all(fe_vocabulary *vocabulary, json_t *vocab, uint64_t bound);
 
 /* Sets an added token, in place of one that had its id. */
 td_status fe_vocabulary_add_token(fe_vocabulary *vocabulary, uint64_t id, uint64_t bound,

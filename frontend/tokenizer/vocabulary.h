@@ -77,11 +77,10 @@ fe_span fe_vocabulary_copy(fe_vocabulary *vocabulary, fe_span text);
 /* --- merges --- */
 
 /* Adds the merge of two texts, of the next rank; TD_INVALID when one of the three tokens is not in
- * the index. */
+ * the index. Under RT_TOKENIZER_BYTE_LEVEL the texts are written in the byte alphabet. */
 td_status fe_vocabulary_add_merge(fe_vocabulary *vocabulary, fe_span left, fe_span right);
 
-/* The same for "left right", as merges are written in files. Under RT_TOKENIZER_BYTE_LEVEL the
- * parts are written in the byte alphabet. */
+/* The same for "left right", as merges are written in files. */
 td_status fe_vocabulary_add_merge_line(fe_vocabulary *vocabulary, fe_span line);
 
 /* Derives the merges from the tokens: every way in which a normal token is made of two others. With

@@ -43,6 +43,12 @@ static uint32_t find_joined(fe_vocabulary *vocabulary, fe_span left, fe_span rig
 
 td_status fe_vocabulary_add_merge(fe_vocabulary *vocabulary, fe_span left, fe_span right)
 {
+    if ((vocabulary->flags & RT_TOKENIZER_BYTE_LEVEL) != 0) {
+        left = fe_vocabulary_copy_bytes(vocabulary, left);
+        right = fe_vocabulary_copy_bytes(vocabulary, right);
+        if (left.data == NULL || right.data == NULL)
+            return td_fail_memory(vocabulary->context);
+    }
     bool failed;
     fe_merge merge = {.left = fe_vocabulary_find(vocabulary, left),
                       .right = fe_vocabulary_find(vocabulary, right),
@@ -71,12 +77,6 @@ td_status fe_vocabulary_add_merge_line(fe_vocabulary *vocabulary, fe_span line)
                        line.data);
     fe_span left = {line.data, (uint64_t)(space - line.data)};
     fe_span right = {space + 1, line.size - left.size - 1};
-    if ((vocabulary->flags & RT_TOKENIZER_BYTE_LEVEL) != 0) {
-        left = fe_vocabulary_copy_bytes(vocabulary, left);
-        right = fe_vocabulary_copy_bytes(vocabulary, right);
-        if (left.data == NULL || right.data == NULL)
-            return td_fail_memory(vocabulary->context);
-    }
     return fe_vocabulary_add_merge(vocabulary, left, right);
 }
 

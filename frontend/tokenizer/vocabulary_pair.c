@@ -19,16 +19,6 @@ static const struct class_pretokenizer {
     {"GPT2TokenizerFast", "gpt-2"},
 };
 
-static td_status read_tokens(fe_vocabulary *v, json_t *root, uint64_t bound)
-{
-    for (void *at = json_object_iter(root); at != NULL; at = json_object_iter_next(root, at)) {
-        const char *key = json_object_iter_key(at);
-        TD_TRY(fe_vocabulary_set_from_json(v, (fe_span){key, strlen(key)},
-                                           json_object_iter_value(at), bound));
-    }
-    return TD_OK;
-}
-
 static td_status read_merge_lines(fe_vocabulary *v, const td_file *file)
 {
     const char *at = (const char *)file->data, *end = at == NULL ? NULL : at + file->size;
@@ -85,7 +75,7 @@ td_status fe_vocabulary_read_pair(fe_vocabulary *v, const td_file *file, json_t 
 {
     static const char end_of_text[] = "<|endoftext|>";
     v->flags |= RT_TOKENIZER_BYTE_LEVEL;
-    TD_TRY(read_tokens(v, root, file->size / 4 + 1));
+    TD_TRY(fe_vocabulary_set_all(v, root, file->size / 4 + 1));
     TD_TRY(fe_vocabulary_index(v, 1u << RT_TOKEN_NORMAL));
     TD_TRY(read_merges(v, file->path));
     const char *tokenizer_class;

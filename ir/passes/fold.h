@@ -34,6 +34,13 @@ typedef struct folder {
 /* The list of a value that a node computes. (Constants made meanwhile have no number yet.) */
 fold_list fold_list_of(const folder *self, const ir_value *value);
 
+/* The list of a node's input, constants included: as long as it holds integers, at most
+ * FOLD_MAX_LIST of them. */
+td_status fold_input_list(folder *self, const ir_node *node, uint32_t input, fold_list *list);
+
+/* Entry `index` of a mask of strided_slice; false where the mask is shorter or absent. */
+bool fold_mask_bit(const ir_node *node, const char *name, uint32_t index);
+
 /* Computes the lists of a node's outputs from those of its inputs (fold_lists.c). Its shapes are
  * inferred already. */
 td_status fold_propagate(folder *self, const ir_node *node);

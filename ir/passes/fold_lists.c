@@ -85,8 +85,7 @@ static td_status read_constant(folder *self, const ir_value *value, fold_list *l
     return TD_OK;
 }
 
-/* The list of an input, constants included. */
-static td_status input_list(folder *self, const ir_node *node, uint32_t input, fold_list *list)
+td_status fold_input_list(folder *self, const ir_node *node, uint32_t input, fold_list *list)
 {
     const ir_value *value = node->inputs[input];
     if (value->kind == IR_VALUE_CONSTANT)
@@ -180,8 +179,8 @@ static fold_element compute(folder *self, const ir_node *node, const ir_dim *a, 
 static td_status binary_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list a, b;
-    TD_TRY(input_list(self, node, 0, &a));
-    TD_TRY(input_list(self, node, 1, &b));
+    TD_TRY(fold_input_list(self, node, 0, &a));
+    TD_TRY(fold_input_list(self, node, 1, &b));
     if (a.items == NULL || b.items == NULL || ir_type_is_float(node->inputs[0]->type))
         return TD_OK;
     TD_TRY(new_list(self, node->outputs[0], list));
@@ -197,7 +196,7 @@ static td_status select_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list part[3];
     for (uint32_t i = 0; i < 3; i++)
-        TD_TRY(input_list(self, node, i, &part[i]));
+        TD_TRY(fold_input_list(self, node, i, &part[i]));
     if (part[0].items == NULL)
         return TD_OK;
     TD_TRY(new_list(self, node->outputs[0], list));
@@ -214,7 +213,7 @@ static td_status copy_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list from;
     uint32_t length;
-    TD_TRY(input_list(self, node, 0, &from));
+    TD_TRY(fold_input_list(self, node, 0, &from));
     if (from.items != NULL && list_length(node->outputs[0], &length) && length == from.count)
         *list = from;
     return TD_OK;
@@ -232,7 +231,7 @@ static td_status convert_list(folder *self, const ir_node *node, fold_list *list
 static td_status product_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list from;
-    TD_TRY(input_list(self, node, 0, &from));
+    TD_TRY(fold_input_list(self, node, 0, &from));
     uint32_t length;
     if (from.items == NULL || node->inputs[0]->shape.rank != 1 ||
         !list_length(node->outputs[0], &length) || length != 1)
@@ -274,8 +273,8 @@ static bool constant_index(const fold_element *element, uint32_t count, uint32_t
 static td_status gather_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list data, indices;
-    TD_TRY(input_list(self, node, 0, &data));
-    TD_TRY(input_list(self, node, 1, &indices));
+    TD_TRY(fold_input_list(self, node, 0, &data));
+    TD_TRY(fold_input_list(self, node, 1, &indices));
     if (data.items == NULL || indices.items == NULL || node->inputs[0]->shape.rank != 1)
         return TD_OK;
     TD_TRY(new_list(self, node->outputs[0], list));
@@ -297,7 +296,7 @@ static td_status concat_list(folder *self, const ir_node *node, fold_list *list)
     for (uint32_t i = 0; i < node->input_count; i++) {
         fold_list part;
         uint32_t length;
-        TD_TRY(input_list(self, node, i, &part));
+        TD_TRY(fold_input_list(self, node, i, &part));
         if (!list_length(node->inputs[i], &length) || length > list->count - at) {
             *list = (fold_list){0};
             return TD_OK;
@@ -308,29 +307,29 @@ static td_status concat_list(folder *self, const ir_node *node, fold_list *list)
     return TD_OK;
 }
 
-static bool mask_bit(const ir_node *node, const char *name)
+bool fold_mask_bit(const ir_node *node, const char *name, uint32_t index)
 {
     const ir_attribute *mask = ir_node_attribute(node, name);
-    return mask != NULL && mask->count > 0 && mask->integers[0] != 0;
+    return mask != NULL && index < mask->count && mask->integers[index] != 0;
 }
 
 /* x[begin : end : step] of a list, for slice and strided_slice. */
 static td_status slice_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list data, part[3];
-    TD_TRY(input_list(self, node, 0, &data));
+    TD_TRY(fold_input_list(self, node, 0, &data));
     for (uint32_t i = 0; i < 3; i++) {
-        TD_TRY(input_list(self, node, i + 1, &part[i]));
+        TD_TRY(fold_input_list(self, node, i + 1, &part[i]));
         if (part[i].items == NULL || part[i].count != 1 || !part[i].items[0].known ||
             !ir_dim_is_constant(&part[i].items[0].dim))
             return TD_OK;
     }
-    if (data.items == NULL || node->inputs[0]->shape.rank != 1 || mask_bit(node, "new_axis_mask") ||
-        mask_bit(node, "ellipsis_mask"))
+    if (data.items == NULL || node->inputs[0]->shape.rank != 1 ||
+        fold_mask_bit(node, "new_axis_mask", 0) || fold_mask_bit(node, "ellipsis_mask", 0))
         return TD_OK;
     int64_t count = data.count, step = part[2].items[0].dim.constant;
     int64_t begin = part[0].items[0].dim.constant;
-    if (mask_bit(node, "begin_mask"))
+    if (fold_mask_bit(node, "begin_mask", 0))
         begin = step < 0 ? count - 1 : 0;
     begin = begin < 0 ? begin + count : begin;
     begin = begin < 0 ? 0 : begin;
@@ -349,9 +348,9 @@ static td_status slice_list(folder *self, const ir_node *node, fold_list *list)
 static td_status scatter_list(folder *self, const ir_node *node, fold_list *list)
 {
     fold_list data, indices, updates;
-    TD_TRY(input_list(self, node, 0, &data));
-    TD_TRY(input_list(self, node, 1, &indices));
-    TD_TRY(input_list(self, node, 2, &updates));
+    TD_TRY(fold_input_list(self, node, 0, &data));
+    TD_TRY(fold_input_list(self, node, 1, &indices));
+    TD_TRY(fold_input_list(self, node, 2, &updates));
     if (data.items == NULL || indices.items == NULL || node->inputs[0]->shape.rank != 1)
         return TD_OK;
     fold_list result;

@@ -4,36 +4,11 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/fold.h"
 
-#include <string.h>
-
 /* Sets one dimension of the output, where it is known. */
 static void set_dim(ir_node *node, uint32_t index, const fold_element *element)
 {
     if (element->known)
         node->outputs[0]->shape.dim[index] = element->dim;
-}
-
-/* The numbers of an input, with constants read. */
-static td_status input_list(folder *self, const ir_node *node, uint32_t input, fold_list *list)
-{
-    const ir_value *value = node->inputs[input];
-    *list = fold_list_of(self, value);
-    if (value->kind != IR_VALUE_CONSTANT || value->constant->missing ||
-        ir_type_is_float(value->type) || value->shape.rank > 1)
-        return TD_OK;
-    int64_t values[FOLD_MAX_LIST];
-    size_t count;
-    if (value->constant->bytes > FOLD_MAX_LIST * sizeof(int32_t))
-        return TD_OK;
-    TD_TRY(ir_constant_read_i64(self->module->context, value->constant, FOLD_MAX_LIST, values,
-                                &count));
-    list->items = td_arena_allocate(&self->arena, count + 1, sizeof *list->items);
-    if (list->items == NULL)
-        return td_fail_memory(self->module->context);
-    list->count = (uint32_t)count;
-    for (size_t i = 0; i < count; i++)
-        list->items[i] = (fold_element){.dim = ir_dim_constant(values[i]), .known = true};
-    return TD_OK;
 }
 
 /* --- reshape --- */
@@ -202,7 +177,7 @@ static td_status refine_range(folder *self, ir_node *node)
 {
     fold_list part[3];
     for (uint32_t i = 0; i < 3; i++) {
-        TD_TRY(input_list(self, node, i, &part[i]));
+        TD_TRY(fold_input_list(self, node, i, &part[i]));
         if (part[i].items == NULL || part[i].count != 1 || !part[i].items[0].known)
             return TD_OK;
     }
@@ -281,7 +256,7 @@ static td_status refine_slice(folder *self, ir_node *node)
     if (!has_computed_bound(node))
         return TD_OK;
     for (uint32_t i = 0; i < 3; i++) {
-        TD_TRY(input_list(self, node, i + 1, &part[i]));
+        TD_TRY(fold_input_list(self, node, i + 1, &part[i]));
         if (part[i].items == NULL)
             return TD_OK;
     }
@@ -296,16 +271,10 @@ static td_status refine_slice(folder *self, ir_node *node)
     return TD_OK;
 }
 
-static bool mask_bit(const ir_node *node, const char *name, uint32_t index)
-{
-    const ir_attribute *mask = ir_node_attribute(node, name);
-    return mask != NULL && index < mask->count && mask->integers[index] != 0;
-}
-
 static bool has_bit(const ir_node *node, const char *name)
 {
     for (uint32_t i = 0; i < FOLD_MAX_LIST; i++)
-        if (mask_bit(node, name, i))
+        if (fold_mask_bit(node, name, i))
             return true;
     return false;
 }
@@ -319,19 +288,19 @@ static td_status refine_strided_slice(folder *self, ir_node *node)
         has_bit(node, "ellipsis_mask"))
         return TD_OK;
     for (uint32_t i = 0; i < 3; i++) {
-        TD_TRY(input_list(self, node, i + 1, &part[i]));
+        TD_TRY(fold_input_list(self, node, i + 1, &part[i]));
         if (part[i].items == NULL || part[i].count > input->rank)
             return TD_OK;
     }
     const fold_element front = {.dim = ir_dim_constant(0), .known = true};
     uint32_t output = 0;
     for (uint32_t i = 0; i < part[0].count && i < part[1].count && i < part[2].count; i++) {
-        if (mask_bit(node, "shrink_axis_mask", i))
+        if (fold_mask_bit(node, "shrink_axis_mask", i))
             continue;
         const fold_element back = {.dim = input->dim[i], .known = true};
         fold_element length = slice_length(
-            self, &input->dim[i], mask_bit(node, "begin_mask", i) ? &front : &part[0].items[i],
-            mask_bit(node, "end_mask", i) ? &back : &part[1].items[i], &part[2].items[i]);
+            self, &input->dim[i], fold_mask_bit(node, "begin_mask", i) ? &front : &part[0].items[i],
+            fold_mask_bit(node, "end_mask", i) ? &back : &part[1].items[i], &part[2].items[i]);
         set_dim(node, output++, &length);
     }
     return TD_OK;

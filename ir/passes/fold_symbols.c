@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/fold.h"
+#include "ir/private.h"
 
 #include <string.h>
 
@@ -15,22 +16,14 @@ static bool is_anonymous(const ir_module *module, const ir_dim *dim)
     return info->name[0] == 's' && info->name[1] >= '0' && info->name[1] <= '9';
 }
 
-static bool mentions(const ir_dim *dim, ir_symbol symbol)
-{
-    for (uint32_t i = 0; i < dim->terms; i++)
-        if (dim->term[i].symbol == symbol)
-            return true;
-    return false;
-}
-
 bool fold_unite(ir_module *module, const ir_dim *left, const ir_dim *right)
 {
     ir_dim a = ir_module_dim_resolve(module, left), b = ir_module_dim_resolve(module, right);
     if (ir_dim_equal(&a, &b))
         return true;
-    if (is_anonymous(module, &a) && !mentions(&b, a.term[0].symbol))
+    if (is_anonymous(module, &a) && !ir_dim_mentions(&b, a.term[0].symbol))
         ir_module_unify(module, a.term[0].symbol, b);
-    else if (is_anonymous(module, &b) && !mentions(&a, b.term[0].symbol))
+    else if (is_anonymous(module, &b) && !ir_dim_mentions(&a, b.term[0].symbol))
         ir_module_unify(module, b.term[0].symbol, a);
     else
         return false;

@@ -82,14 +82,10 @@ bool match_is_constant(const matcher *match, const ir_value *value)
 }
 
 /* Elements of a static shape; false when it is not static. */
-static bool static_elements(const ir_shape *shape, uint64_t *elements)
+static bool static_elements(const matcher *match, const ir_shape *shape, uint64_t *elements)
 {
-    *elements = 1;
-    for (uint32_t i = 0; i < shape->rank; i++)
-        if (!ir_dim_is_constant(&shape->dim[i]) || shape->dim[i].constant < 0 ||
-            !td_multiply(*elements, (uint64_t)shape->dim[i].constant, elements))
-            return false;
-    return true;
+    return ir_shape_is_static(shape) &&
+           ir_shape_elements_bound(match->graph->module, shape, elements);
 }
 
 static bool ok(matcher *match, td_status status)
@@ -110,7 +106,7 @@ static bool evaluate_constant(matcher *match, ir_value *value, const ir_tensor *
 bool match_numbers(matcher *match, ir_value *value, uint64_t count, float *numbers)
 {
     uint64_t elements;
-    if (!match_is_constant(match, value) || !static_elements(&value->shape, &elements) ||
+    if (!match_is_constant(match, value) || !static_elements(match, &value->shape, &elements) ||
         elements != count)
         return false;
     if (value->kind == IR_VALUE_CONSTANT && ir_type_is_float(value->type))
@@ -128,7 +124,7 @@ bool match_integers(matcher *match, ir_value *value, size_t capacity, int64_t *i
 {
     uint64_t elements;
     if (!match_is_constant(match, value) || ir_type_is_float(value->type) ||
-        !static_elements(&value->shape, &elements) || elements > capacity)
+        !static_elements(match, &value->shape, &elements) || elements > capacity)
         return false;
     if (value->kind == IR_VALUE_CONSTANT)
         return ok(match,
