@@ -278,7 +278,7 @@ void cli_print_plan(const cli_program *program, const cg_plan *plan)
     print_line("caches", caches);
     print_line("tokenizer", plan->tokenizer);
     print_line("code", plan->code);
-    print_line("libc, stacks, buffers", plan->overhead);
+    print_line("libc, buffers, 16 stacks", plan->overhead);
     print_line("in all", plan->resident);
     print_line("address space", plan->address_space);
     print_line("smallest budget", plan->smallest);

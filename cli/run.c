@@ -241,6 +241,13 @@ int cli_run(int argc, char **argv)
     td_context_init(&context);
     context.verbosity = options.shared.verbose;
     int exit_status = 0;
+    if (!options.reference && (options.prompt != NULL || options.prompt_ids != NULL ||
+                               options.ids || options.ignore_eos)) {
+        td_fail(&context, TD_USAGE,
+                "--prompt, --prompt-ids, --ids and --ignore-eos before \"--\" go with --reference; "
+                "options of the program stand after \"--\"");
+        return cli_exit_status(&context, TD_USAGE);
+    }
     td_status status = options.reference ? run_reference(&context, &options)
                                          : run_compiled(&context, &options, &exit_status);
     return status == TD_OK ? exit_status : cli_exit_status(&context, status);

@@ -44,7 +44,12 @@ static td_status verify(td_context *context, const cli_options *options)
     bool equal = false;
     TD_TRY(cli_prepare(context, options, &program));
     td_status status = cg_verify(context, &program.request, stdout, &equal);
+    const bool exact = program.request.cpu.has_fma;
     cli_program_release(context, &program);
+    if (status == TD_OK && equal)
+        puts(exact ? "compiled code and evaluator agree in every bit"
+                   : "compiled code agrees within the tolerance of a target without fused "
+                     "multiply-add");
     if (status == TD_OK && !equal)
         status = td_fail(context, TD_INTERNAL, "%s: compiled code differs from the evaluator",
                          options->target);

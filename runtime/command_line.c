@@ -31,7 +31,7 @@ const char rt_help[] =
     "  --stats[=json]         figures on standard error, for people or as one JSON object\n"
     "\n"
     "How it is done; none of this changes the text at temperature 0\n"
-    "  --draft N              tokens drafted per round (5 with a drafter); 0: plain decoding\n"
+    "  --draft N              tokens drafted per round (2 with a drafter); 0: plain decoding\n"
     "  --threads N            (the processors it may use, at most 16)\n"
     "  --memory-budget SIZE   resident memory, such as 64M or 1.5G; fewer slots if need be\n"
     "  --slots N              room for so many tokens of prompt and text\n"

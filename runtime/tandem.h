@@ -56,7 +56,7 @@ typedef struct tandem_options {
     const char *payload;    /* file that ends with the weights; NULL: the artefact's own file */
 } tandem_options;
 
-#define TANDEM_DRAFT_DEFAULT 5u
+#define TANDEM_DRAFT_DEFAULT 2u
 
 /* Choices of one generation. */
 typedef struct tandem_generate_options {

@@ -83,6 +83,7 @@ fi
 
 usage() { "$tandem" "$@" 2>/dev/null; [ $? -eq 2 ]; }
 check usage_without_output usage compile --target graphs/target.xml
+check usage_with_a_program_option_before_the_dashes usage run --target graphs/target.xml --prompt x
 check usage_with_an_unknown_verb usage frobnicate
 check usage_with_a_bad_size usage compile --target graphs/target.xml -o x --memory-budget lots
 check an_old_file_survives_a_failure bash -c "echo old >'$folder/keep' &&
