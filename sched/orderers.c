@@ -1,15 +1,10 @@
 /* The table of orderers, and the quick ones: file, dfs, greedy, auto.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sched/sched.h"
+#include "sched/problem.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node)
-{
-    return problem->inputs + problem->nodes[node].first_input;
-}
 
 static uint32_t reader_count(const sched_problem *problem, uint32_t node)
 {
@@ -74,27 +69,11 @@ static void rank_nodes(dfs *d)
         const uint32_t users = reader_count(problem, node);
         dfs_rank rank = {users > 1 ? users - 1 : 0, problem->nodes[node].bytes, node};
         for (uint32_t k = 0; k < problem->nodes[node].input_count; k++) {
-            const dfs_rank *input = &d->ranks[inputs_of(problem, node)[k]];
+            const dfs_rank *input = &d->ranks[sched_inputs(problem, node)[k]];
             rank.extra_users = saturating_add(rank.extra_users, input->extra_users);
             rank.bytes = saturating_add(rank.bytes, input->bytes);
         }
         d->ranks[node] = rank;
-    }
-}
-
-static void kahn_order(const sched_problem *problem, uint32_t *waiting, uint32_t *order)
-{
-    uint32_t head = 0, tail = 0;
-    for (uint32_t i = 0; i < problem->node_count; i++) {
-        waiting[i] = problem->nodes[i].input_count;
-        if (waiting[i] == 0)
-            order[tail++] = i;
-    }
-    while (head < tail) {
-        const uint32_t node = order[head++];
-        for (uint32_t r = problem->first_reader[node]; r < problem->first_reader[node + 1]; r++)
-            if (--waiting[problem->readers[r]] == 0)
-                order[tail++] = problem->readers[r];
     }
 }
 
@@ -103,7 +82,7 @@ static void enter(dfs *d, uint32_t node, uint32_t *depth)
     const sched_node *self = &d->problem->nodes[node];
     dfs_rank *operands = d->sorted + self->first_input;
     for (uint32_t k = 0; k < self->input_count; k++)
-        operands[k] = d->ranks[inputs_of(d->problem, node)[k]];
+        operands[k] = d->ranks[sched_inputs(d->problem, node)[k]];
     qsort(operands, self->input_count, sizeof *operands, compare_ranks);
     d->entered[node] = true;
     d->stack[(*depth)++] = (dfs_frame){node, 0};
@@ -144,7 +123,7 @@ static td_status order_dfs(const sched_problem *problem, const sched_options *op
         d.stack == NULL) {
         status = td_fail_memory(context);
     } else {
-        kahn_order(problem, waiting, order);
+        sched_any_order(problem, waiting, order);
         rank_nodes(&d);
         for (uint32_t i = 0; i < problem->node_count; i++)
             if (reader_count(problem, i) == 0 && !d.entered[i])
@@ -220,7 +199,7 @@ static candidate weigh(const greedy *g, uint32_t node)
     const sched_node *self = &g->problem->nodes[node];
     int64_t gain = -(int64_t)self->bytes;
     for (uint32_t k = 0; k < self->input_count; k++) {
-        const uint32_t input = inputs_of(g->problem, node)[k];
+        const uint32_t input = sched_inputs(g->problem, node)[k];
         if (g->unread[input] == 1 && !g->problem->nodes[input].persistent)
             gain += (int64_t)g->problem->nodes[input].bytes;
     }
@@ -244,7 +223,7 @@ static void run_greedy(greedy *g, uint32_t *order)
         g->done[node] = true;
         order[step++] = node;
         for (uint32_t k = 0; k < problem->nodes[node].input_count; k++) {
-            const uint32_t input = inputs_of(problem, node)[k];
+            const uint32_t input = sched_inputs(problem, node)[k];
             if (--g->unread[input] != 1)
                 continue;
             /* One reader is left: it now frees this input. */

@@ -1,7 +1,7 @@
 /* The scheduling problem: building it from an IR graph, reader lists, checks.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sched/sched.h"
+#include "sched/problem.h"
 
 #include <string.h>
 
@@ -16,36 +16,40 @@ void sched_problem_release(sched_problem *problem)
     problem->context = context;
 }
 
-/* Kahn's algorithm; names a node that is never ready when there is a cycle. */
+uint32_t sched_any_order(const sched_problem *problem, uint32_t *waiting, uint32_t *order)
+{
+    uint32_t head = 0, tail = 0;
+    for (uint32_t i = 0; i < problem->node_count; i++) {
+        waiting[i] = problem->nodes[i].input_count;
+        if (waiting[i] == 0)
+            order[tail++] = i;
+    }
+    while (head < tail) {
+        const uint32_t node = order[head++];
+        for (uint32_t r = problem->first_reader[node]; r < problem->first_reader[node + 1]; r++)
+            if (--waiting[problem->readers[r]] == 0)
+                order[tail++] = problem->readers[r];
+    }
+    return tail;
+}
+
+/* Names a node that is never ready when there is a cycle. */
 static td_status check_acyclic(const sched_problem *problem)
 {
     td_context *context = problem->context;
     const uint32_t count = problem->node_count;
-    uint32_t *waiting = td_allocate(context, (count + 1) * sizeof *waiting);
-    uint32_t *ready = td_allocate(context, (count + 1) * sizeof *ready);
+    uint32_t *waiting = td_allocate(context, (count + (size_t)1) * sizeof *waiting);
+    uint32_t *order = td_allocate(context, (count + (size_t)1) * sizeof *order);
     td_status status = TD_OK;
-    if (waiting == NULL || ready == NULL) {
+    if (waiting == NULL || order == NULL)
         status = td_fail_memory(context);
-    } else {
-        uint32_t head = 0, tail = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            waiting[i] = problem->nodes[i].input_count;
-            if (waiting[i] == 0)
-                ready[tail++] = i;
-        }
-        while (head < tail) {
-            uint32_t node = ready[head++];
-            for (uint32_t r = problem->first_reader[node]; r < problem->first_reader[node + 1]; r++)
-                if (--waiting[problem->readers[r]] == 0)
-                    ready[tail++] = problem->readers[r];
-        }
-        for (uint32_t i = 0; i < count && tail < count && status == TD_OK; i++)
+    else if (sched_any_order(problem, waiting, order) < count)
+        for (uint32_t i = 0; i < count && status == TD_OK; i++)
             if (waiting[i] > 0)
                 status = td_fail(context, TD_INVALID, "node \"%s\" lies on or behind a cycle",
                                  problem->nodes[i].name);
-    }
     td_release(context, waiting);
-    td_release(context, ready);
+    td_release(context, order);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* The memory model: replaying an order, step by step.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sched/sched.h"
+#include "sched/problem.h"
 
 #include <string.h>
 
@@ -40,15 +40,10 @@ static td_status allocate_all(const sched_problem *problem, sched_trace *trace, 
     return TD_OK;
 }
 
-static const uint32_t *inputs_of(const sched_problem *problem, uint32_t node)
-{
-    return problem->inputs + problem->nodes[node].first_input;
-}
-
 /* The node reads its inputs: buffers that nobody else needs have no holder left. */
 static td_status read_inputs(replay *r, uint32_t node)
 {
-    const uint32_t *inputs = inputs_of(r->problem, node);
+    const uint32_t *inputs = sched_inputs(r->problem, node);
     for (uint32_t k = 0; k < r->problem->nodes[node].input_count; k++) {
         const sched_node *input = &r->problem->nodes[inputs[k]];
         if (!r->done[inputs[k]])
@@ -65,7 +60,7 @@ static td_status read_inputs(replay *r, uint32_t node)
 static uint32_t choose_buffer(const replay *r, uint32_t node)
 {
     const sched_node *self = &r->problem->nodes[node];
-    const uint32_t *inputs = inputs_of(r->problem, node);
+    const uint32_t *inputs = sched_inputs(r->problem, node);
     if (self->view_of >= 0)
         return r->trace->owner[self->view_of];
     uint32_t best = node;
@@ -105,7 +100,7 @@ static td_status run_node(replay *r, uint32_t node, uint32_t step)
         trace->peak = trace->live[step];
     if (r->unread[node] > 0 || self->persistent)
         r->holders[buffer]++;
-    const uint32_t *inputs = inputs_of(problem, node);
+    const uint32_t *inputs = sched_inputs(problem, node);
     for (uint32_t k = 0; k < self->input_count; k++)
         release_if_dead(r, trace->owner[inputs[k]], step);
     release_if_dead(r, buffer, step);
@@ -167,7 +162,7 @@ uint64_t sched_lower_bound(const sched_problem *problem)
     uint64_t bound = 0;
     for (uint32_t i = 0; i < problem->node_count; i++) {
         const sched_node *node = &problem->nodes[i];
-        const uint32_t *inputs = inputs_of(problem, i);
+        const uint32_t *inputs = sched_inputs(problem, i);
         uint64_t step = node->workspace;
         bool reused = node->view_of >= 0;
         for (uint32_t k = 0; k < node->input_count; k++) {
