@@ -254,6 +254,7 @@ static td_status artefact_table(tables *self, const cg_plan *plan, const cg_leve
                 add_string(self, "tandem " TANDEM_VERSION));
     set_pointer(&image, offsetof(tandem_artefact, activations),
                 add_string(self, request->activations == NULL ? "f32" : request->activations));
+    set_pointer(&image, offsetof(tandem_artefact, eviction), add_string(self, "none"));
     set_pointer(
         &image, offsetof(tandem_artefact, models),
         add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, request->model_count), 16));

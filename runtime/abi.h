@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TANDEM_ABI_VERSION UINT32_C(2)
+#define TANDEM_ABI_VERSION UINT32_C(3)
 
 /* Symbols of an entry point, in this order in tandem_frame.symbols. */
 enum {
@@ -20,6 +20,9 @@ enum {
     TANDEM_SYMBOL_ROWS,     /* rows of logits asked for: 0 .. model.max_rows */
     TANDEM_SYMBOL_SLOTS,    /* capacity of every cache, in tokens, committed and tail together */
     TANDEM_SYMBOL_ACCEPTED, /* commit: tail slots that become committed */
+    TANDEM_SYMBOL_TAIL,     /* tokens of earlier passes that stand in the tail already; token i of
+                               this pass takes place tail + i there; tail + tokens is at most
+                               model.max_tokens */
     TANDEM_SYMBOL_COUNT
 };
 
@@ -27,8 +30,9 @@ enum {
 enum {
     TANDEM_INPUT_IDS,       /* int32[tokens]: token ids */
     TANDEM_INPUT_POSITIONS, /* int32[tokens]: rotary positions */
-    TANDEM_INPUT_ANCESTORS, /* uint64[tokens][model.ancestor_words]: bit j of row i: tail token j is
-                               visible to i; bit i itself is set; rows are in depth order */
+    TANDEM_INPUT_ANCESTORS, /* uint64[tokens][model.ancestor_words]: bit j of row i: the token at
+                               place j of the tail is visible to token i of this pass; its own bit,
+                               tail + i, is set and none above it; the tail is in depth order */
     TANDEM_INPUT_ROWS,      /* int32[rows]: which tokens' logits are wanted */
     TANDEM_INPUT_PATH,      /* commit: int32[accepted], ascending tail slots */
     TANDEM_INPUT_COUNT
@@ -61,22 +65,28 @@ typedef void (*tandem_entry)(const tandem_frame *frame);
  *   then per cache: K [kv_heads][slots / 16][head_size][16 slots], V [kv_heads][slots][head_size],
  *   and where elements have one byte (int8), behind K and behind V f16 scales [kv_heads][slots].
  * A cache's K starts at fixed_offset + slots * slot_offset (both multiples of 64 bytes once
- * multiplied: slots is a multiple of 16). Tail token i sits at slot count + i. */
-typedef struct tandem_cache_info {
-    const char *name;
-    uint32_t kv_heads, head_size;
-    uint32_t element_bytes;
-    uint64_t key_slot_offset;   /* K at fixed_offset + slots * key_slot_offset */
-    uint64_t value_slot_offset; /* V at fixed_offset + slots * value_slot_offset */
-} tandem_cache_info;
+ * multiplied: slots is a multiple of 16). Place i of the tail is slot count + i. */
 
-/* A named result in the arena. */
+/* A named result in the arena; bytes is 0 where there is none. */
 typedef struct tandem_output_info {
     const char *name; /* "logits" */
     uint64_t offset;  /* in the arena */
     uint64_t bytes;   /* at the bounds */
     uint32_t columns; /* f32[rows][columns] */
 } tandem_output_info;
+
+typedef struct tandem_cache_info {
+    const char *name;
+    uint32_t kv_heads, head_size;
+    uint32_t element_bytes;     /* 4: f32, 2: f16, 1: int8 with f16 scales */
+    uint32_t heads;             /* query heads; head h reads KV head h / (heads / kv_heads) */
+    float scale, softcap;       /* of scores; softcap 0: none */
+    int64_t window;             /* tokens that are visible; 0: all */
+    uint64_t key_slot_offset;   /* K at fixed_offset + slots * key_slot_offset */
+    uint64_t value_slot_offset; /* V at fixed_offset + slots * value_slot_offset */
+    tandem_output_info queries; /* "queries": f32[tokens][heads * head_size] of the last forward
+                                   pass, after the rotation; made only for eviction by scores */
+} tandem_cache_info;
 
 typedef struct tandem_model_info {
     const char *name;        /* "target" or "drafter" */
@@ -93,7 +103,11 @@ typedef struct tandem_model_info {
     uint64_t weights_read_per_pass;         /* bytes streamed by one forward pass (for MBSU) */
     const tandem_cache_info *caches;        /* [layers] */
     tandem_output_info logits;
+    tandem_output_info best; /* "best": int32[rows][1] of `greedy`: the row j of the largest logit,
+                                ties the lowest, NaN never */
     tandem_entry forward, commit;
+    /* As forward, but leaves `best` and no logits; NULL where there is none. */
+    tandem_entry greedy;
     /* id of row j of the logits, ascending, or NULL when row j is id j (no trimmed head) */
     const int32_t *head_ids;
 } tandem_model_info;
@@ -126,10 +140,11 @@ typedef struct tandem_artefact {
     const char *triple, *cpu, *features; /* features: comma separated, as the runtime checks them */
     const char *compiler;                /* "tandem 0.1.0" */
     const char *activations;             /* "f32" */
+    const char *eviction;                /* default policy, "none" */
     uint64_t header_hash;                /* of this table's contents and the payload's header */
     uint64_t payload_bytes, payload_hash;
     uint64_t arena_bytes;
-    uint32_t max_draft;   /* longest draft the scratch has room for */
+    uint32_t max_draft;   /* most nodes of a draft tree, the root not counted; a chain's length */
     uint32_t model_count; /* 1: target alone; 2: target, drafter */
     const tandem_model_info *models;
     tandem_scratch_info scratch[TANDEM_SCRATCH_COUNT];
