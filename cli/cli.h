@@ -5,7 +5,9 @@
 #define TANDEM_CLI_CLI_H
 
 #include "codegen/codegen.h"
+#include "frontend/counts/counts.h"
 #include "frontend/frontend.h"
+#include "ir/passes/passes.h"
 #include "runtime/tokenizer.h"
 
 #include <argp.h>
@@ -23,6 +25,7 @@ int cli_plan(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_perplexity(int argc, char **argv);
+int cli_calibrate(int argc, char **argv);
 int cli_targets(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
@@ -31,23 +34,35 @@ int cli_exit_status(const td_context *context, td_status status);
 
 /* --- options that several verbs share, as argp children --- */
 
+/* How the drafter's head is trimmed. */
+typedef struct cli_trim_options {
+    uint32_t rows;          /* 0: not at all */
+    bool automatic;         /* as many rows as pay */
+    const char *counts[16]; /* files, added up */
+    size_t count;
+} cli_trim_options;
+
 typedef struct cli_options {
     /* models */
     const char *target, *drafter, *tokenizer;
     const char *weights;     /* keep, f32, f16, q8, q4 */
     const char *activations; /* f32, q8 */
     const char *kv;          /* "f32", "f16", "q8" */
+    const char *eviction;    /* "none", or a policy of runtime/evict.h */
     bool random_weights;
     uint64_t random_seed;
     const char *constants, *print_after;
     uint32_t context_length; /* 0: what the model says */
     uint32_t layers;         /* 0: all */
     uint32_t max_draft;
+    cli_trim_options trim;
     const char *orderer;
     /* device */
     const char *triple, *cpu;
     uint64_t memory_budget; /* 0: none */
-    uint32_t slots;
+    uint32_t slots;         /* 0: as many as fit */
+    uint32_t threads;       /* 0: one */
+    uint32_t sessions;      /* 0: one */
     /* output */
     cg_emit emit;
     const char *name, *output;
@@ -57,15 +72,29 @@ typedef struct cli_options {
 void cli_options_init(cli_options *options);
 /* Input of each: cli_options. cli_program_argp is both of the others, and requires --target. */
 extern const struct argp cli_model_argp, cli_device_argp, cli_program_argp;
+/* --vocab-trim and --counts; input: cli_options. */
+extern const struct argp cli_trim_argp;
 
-/* A whole number up to `largest`; refused through argp_error. */
+/* Parses a command line. What it cannot understand is refused in one sentence with status 2; argp's
+ * parsers refuse with cli_usage_error, not with argp_error, which is silent here. */
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+_Noreturn void cli_usage_error(const struct argp_state *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A whole number from 0, or from 1, to `largest`; refused through cli_usage_error. */
 uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
                           uint64_t largest);
-uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text);
-void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
-                       bool *random_weights, uint64_t *seed);
+uint64_t cli_parse_count(struct argp_state *state, const char *option, const char *text,
+                         uint64_t largest);
 
 /* --- the pipeline: from options to a program --- */
+
+/* A trimmed head, and what passes of the drafter read with the whole one. */
+typedef struct cli_trimmed {
+    fe_head head; /* td_release(head.ids) */
+    ir_traffic whole;
+    uint64_t total; /* of the counts */
+} cli_trimmed;
 
 typedef struct cli_program {
     fe_model models[2]; /* target, drafter */
@@ -73,6 +102,7 @@ typedef struct cli_program {
     size_t model_count;
     fe_tokenizer tokenizer;
     bool has_tokenizer;
+    cli_trimmed trimmed; /* the drafter's head; {0}: whole */
     sched_plan plan;
     cg_request request;
     char *runtime_root; /* owned */
@@ -82,8 +112,21 @@ typedef struct cli_program {
 td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program);
 void cli_program_release(td_context *context, cli_program *program);
 
-/* Changes a raised module as the options ask: `layers`, `weights`, `activations`, `kv`. */
+/* Changes a raised module as the options ask: first `layers` and `weights`; then, when its head
+ * was trimmed if it is to be, `activations` and `kv`; or both. */
+td_status cli_convert_model(const cli_options *options, ir_module *module);
+td_status cli_finish_model(const cli_options *options, ir_module *module);
 td_status cli_adapt_model(const cli_options *options, ir_module *module);
+
+/* Trims the head of a converted drafter as options->trim says; does nothing when it says nothing.
+ * Under `auto` the curve is printed to standard error, and `target` (converted, too) must be there.
+ * `tokenizer` is NULL when there is none. */
+td_status cli_trim_head(td_context *context, const cli_options *options,
+                        const fe_tokenizer *tokenizer, const ir_module *target, ir_module *drafter,
+                        cli_trimmed *trimmed);
+
+/* Says what trimming saves; nothing for a whole head. */
+void cli_print_trim(const cli_trimmed *trimmed);
 
 /* Imports and adapts one model. */
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,

@@ -45,8 +45,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_NAME:
         if (!is_identifier(argument))
-            argp_error(state, "--name %s: expected a C identifier of at most 64 characters",
-                       argument);
+            cli_usage_error(state, "--name %s: expected a C identifier of at most 64 characters",
+                            argument);
         options->name = argument;
         return 0;
     case KEY_EMIT:
@@ -55,11 +55,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
                 options->emit = emits[i].emit;
                 return 0;
             }
-        argp_error(state, "--emit=%s: expected exe, shared, object, bitcode or llvm-ir", argument);
+        cli_usage_error(state, "--emit=%s: expected exe, shared, object, bitcode or llvm-ir",
+                        argument);
         return 0;
     case ARGP_KEY_END:
         if (options->output == NULL)
-            argp_error(state, "-o is missing");
+            cli_usage_error(state, "-o is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -98,7 +99,7 @@ int cli_compile(int argc, char **argv)
 {
     cli_options options;
     cli_options_init(&options);
-    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    cli_parse(&argp, argc, argv, &options);
     td_context context;
     td_context_init(&context);
     context.verbosity = options.verbose;

@@ -15,6 +15,7 @@ static const cli_verb verbs[] = {
     {"verify", "compare compiled code with the reference evaluator, node by node", cli_verify},
     {"run", "compile and run at once, or run the reference evaluator", cli_run},
     {"perplexity", "measure how well a model predicts a text", cli_perplexity},
+    {"calibrate", "count how often tokens occur, to trim a drafter's head", cli_calibrate},
     {"targets", "list the machines that programs can be compiled for", cli_targets},
     {"version", "print the version", cli_version},
 };

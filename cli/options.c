@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
+#include "runtime/evict.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,25 +17,39 @@ void cli_options_init(cli_options *options)
     *options = (cli_options){.weights = "keep",
                              .activations = "f32",
                              .kv = "f16",
+                             .eviction = "none",
                              .orderer = "auto",
                              .emit = CG_EXECUTABLE,
                              .name = "model",
                              .max_draft = DEFAULT_MAX_DRAFT};
 }
 
-uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
-                          uint64_t largest)
+static uint64_t parse_whole(struct argp_state *state, const char *option, const char *text,
+                            uint64_t least, uint64_t largest)
 {
     char *end;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > largest)
-        argp_error(state, "%s %s: expected a whole number from 0 to %" PRIu64, option, text,
-                   largest);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < least ||
+        number > largest)
+        cli_usage_error(state, "%s %s: expected a whole number from %" PRIu64 " to %" PRIu64,
+                        option, text, least, largest);
     return number;
 }
 
-uint64_t cli_parse_size(struct argp_state *state, const char *option, const char *text)
+uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
+                          uint64_t largest)
+{
+    return parse_whole(state, option, text, 0, largest);
+}
+
+uint64_t cli_parse_count(struct argp_state *state, const char *option, const char *text,
+                         uint64_t largest)
+{
+    return parse_whole(state, option, text, 1, largest);
+}
+
+static uint64_t parse_size(struct argp_state *state, const char *option, const char *text)
 {
     static const char units[] = "KMGT";
     char *end;
@@ -48,30 +64,30 @@ uint64_t cli_parse_size(struct argp_state *state, const char *option, const char
             valid = td_multiply(bytes, decimal ? 1000 : 1024, &bytes);
     }
     if (!valid || bytes == 0)
-        argp_error(state,
-                   "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024; KB, "
-                   "MB, GB, TB of 1000)",
-                   option, text);
+        cli_usage_error(
+            state,
+            "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024; KB, "
+            "MB, GB, TB of 1000)",
+            option, text);
     return bytes;
 }
 
-void cli_parse_weights(struct argp_state *state, const char *text, const char **kind,
-                       bool *random_weights, uint64_t *seed)
+static void parse_weights(struct argp_state *state, const char *text, cli_options *options)
 {
     static const char *const kinds[] = {"keep", "f32", "f16", "q8", "q4"};
     static const char random_prefix[] = "random:";
     if (strncmp(text, random_prefix, sizeof random_prefix - 1) == 0) {
-        *random_weights = true;
-        *seed = cli_parse_number(state, "--weights=random:", text + sizeof random_prefix - 1,
-                                 UINT64_MAX);
+        options->random_weights = true;
+        options->random_seed = cli_parse_number(
+            state, "--weights=random:", text + sizeof random_prefix - 1, UINT64_MAX);
         return;
     }
     for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
         if (strcmp(text, kinds[i]) == 0) {
-            *kind = kinds[i];
+            options->weights = kinds[i];
             return;
         }
-    argp_error(state, "--weights=%s: expected keep, f32, f16, q8, q4 or random:SEED", text);
+    cli_usage_error(state, "--weights=%s: expected keep, f32, f16, q8, q4 or random:SEED", text);
 }
 
 static const char *parse_activations(struct argp_state *state, const char *text)
@@ -80,8 +96,7 @@ static const char *parse_activations(struct argp_state *state, const char *text)
     for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
         if (strcmp(text, kinds[i]) == 0)
             return kinds[i];
-    argp_error(state, "--activations=%s: expected f32 or q8", text);
-    return kinds[0];
+    cli_usage_error(state, "--activations=%s: expected f32 or q8", text);
 }
 
 static const char *parse_kv(struct argp_state *state, const char *text)
@@ -90,8 +105,16 @@ static const char *parse_kv(struct argp_state *state, const char *text)
     for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
         if (strcmp(text, kinds[i]) == 0)
             return kinds[i];
-    argp_error(state, "--kv=%s: expected f32, f16 or q8", text);
-    return kinds[0];
+    cli_usage_error(state, "--kv=%s: expected f32, f16 or q8", text);
+}
+
+static const char *parse_eviction(struct argp_state *state, const char *text)
+{
+    rt_eviction eviction;
+    tandem_error error;
+    if (rt_evict_find(text, &error, &eviction) != TANDEM_OK)
+        cli_usage_error(state, "--evict=%s: %s", text, error.text);
+    return text;
 }
 
 enum {
@@ -101,6 +124,7 @@ enum {
     KEY_WEIGHTS,
     KEY_ACTIVATIONS,
     KEY_KV,
+    KEY_EVICT,
     KEY_CONSTANTS,
     KEY_PRINT_AFTER,
     KEY_CONTEXT,
@@ -111,6 +135,8 @@ enum {
     KEY_CPU,
     KEY_BUDGET,
     KEY_SLOTS,
+    KEY_THREADS,
+    KEY_SESSIONS,
 };
 
 static const struct argp_option model_options[] = {
@@ -128,6 +154,10 @@ static const struct argp_option model_options[] = {
      "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 1},
     {"kv", KEY_KV, "KIND", 0,
      "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 1},
+    {"evict", KEY_EVICT, "POLICY", 0,
+     "what full caches drop: none (default), recent, h2o, tova, snapkv or keydiff, the last four "
+     "also as in tova+caote and tova+fastcaote; the program may choose another at start",
+     1},
     {"constants", KEY_CONSTANTS, "FILE", 0,
      "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 1},
     {"context", KEY_CONTEXT, "N", 0, "tokens of context (default: what the model says)", 1},
@@ -155,14 +185,16 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
         options->tokenizer = argument;
         return 0;
     case KEY_WEIGHTS:
-        cli_parse_weights(state, argument, &options->weights, &options->random_weights,
-                          &options->random_seed);
+        parse_weights(state, argument, options);
         return 0;
     case KEY_ACTIVATIONS:
         options->activations = parse_activations(state, argument);
         return 0;
     case KEY_KV:
         options->kv = parse_kv(state, argument);
+        return 0;
+    case KEY_EVICT:
+        options->eviction = parse_eviction(state, argument);
         return 0;
     case KEY_CONSTANTS:
         options->constants = argument;
@@ -171,10 +203,10 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
         options->print_after = argument;
         return 0;
     case KEY_CONTEXT:
-        options->context_length = (uint32_t)cli_parse_number(state, "--context", argument, 1 << 24);
+        options->context_length = (uint32_t)cli_parse_count(state, "--context", argument, 1 << 24);
         return 0;
     case KEY_LAYERS:
-        options->layers = (uint32_t)cli_parse_number(state, "--layers", argument, 1 << 16);
+        options->layers = (uint32_t)cli_parse_count(state, "--layers", argument, 1 << 16);
         return 0;
     case KEY_MAX_DRAFT:
         options->max_draft = (uint32_t)cli_parse_number(state, "--max-draft", argument, 31);
@@ -197,6 +229,9 @@ static const struct argp_option device_options[] = {
     {"memory-budget", KEY_BUDGET, "SIZE", 0,
      "all that may be resident, such as 800M (default: no limit)", 2},
     {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 2},
+    {"threads", KEY_THREADS, "N", 0,
+     "plan for this many threads (default 1; each further one takes 132 KiB)", 2},
+    {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 2},
     {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 2},
     {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 2},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -207,10 +242,18 @@ static error_t parse_device(int key, char *argument, struct argp_state *state)
     cli_options *options = state->input;
     switch (key) {
     case KEY_BUDGET:
-        options->memory_budget = cli_parse_size(state, "--memory-budget", argument);
+        options->memory_budget = parse_size(state, "--memory-budget", argument);
         return 0;
     case KEY_SLOTS:
-        options->slots = (uint32_t)cli_parse_number(state, "--slots", argument, 1 << 24);
+        options->slots = (uint32_t)cli_parse_count(state, "--slots", argument, 1 << 24);
+        return 0;
+    case KEY_THREADS:
+        options->threads =
+            (uint32_t)cli_parse_count(state, "--threads", argument, TANDEM_MAX_THREADS);
+        return 0;
+    case KEY_SESSIONS:
+        options->sessions =
+            (uint32_t)cli_parse_count(state, "--sessions", argument, TANDEM_MAX_SESSIONS);
         return 0;
     case KEY_TRIPLE:
         options->triple = argument;

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "ir/passes/passes.h"
 #include "runtime/abi.h"
+#include "runtime/evict.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +15,16 @@
 
 static const char *const model_names[] = {"target", "drafter"};
 
-td_status cli_adapt_model(const cli_options *options, ir_module *module)
+static tandem_evict_needs needs_of(const cli_options *options)
+{
+    rt_eviction eviction;
+    const tandem_evict_needs none = {0};
+    return rt_evict_find(options->eviction, NULL, &eviction) == TANDEM_OK
+               ? rt_evict_needs(&eviction)
+               : none;
+}
+
+td_status cli_convert_model(const cli_options *options, ir_module *module)
 {
     if (options->layers > 0) {
         TD_TRY(ir_pass_cut_layers(module, options->layers));
@@ -23,17 +32,40 @@ td_status cli_adapt_model(const cli_options *options, ir_module *module)
     }
     TD_TRY(ir_pass_convert_weights(module, options->weights));
     TD_TRY(ir_pass_remove_dead(module));
-    TD_TRY(ir_print_after(module, "convert_weights", options->print_after));
+    return ir_print_after(module, "convert_weights", options->print_after);
+}
+
+/* Scores of cached tokens are made of queries, when the policy has any that are. */
+static td_status keep_queries(const cli_options *options, ir_module *module)
+{
+    const tandem_evict_needs needs = needs_of(options);
+    if (!tandem_evict_wants_queries(&needs))
+        return TD_OK;
+    TD_TRY(ir_pass_keep_queries(module));
+    return ir_print_after(module, "keep_queries", options->print_after);
+}
+
+td_status cli_finish_model(const cli_options *options, ir_module *module)
+{
     if (strcmp(options->activations, "q8") == 0) {
         TD_TRY(ir_pass_quantize_activations(module));
         TD_TRY(ir_print_after(module, "quantize_activations", options->print_after));
     }
     TD_TRY(ir_pass_cache_type(module, options->kv));
-    return ir_print_after(module, "cache_type", options->print_after);
+    TD_TRY(ir_print_after(module, "cache_type", options->print_after));
+    return keep_queries(options, module);
 }
 
-td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
-                           fe_model *model)
+td_status cli_adapt_model(const cli_options *options, ir_module *module)
+{
+    TD_TRY(cli_convert_model(options, module));
+    return cli_finish_model(options, module);
+}
+
+/* Imports a model and adapts it with one of the functions above. */
+static td_status import_model(td_context *context, const cli_options *options, const char *path,
+                              td_status (*adapt)(const cli_options *options, ir_module *module),
+                              fe_model *model)
 {
     const fe_options import = {.constants = options->constants,
                                .random_weights = options->random_weights,
@@ -41,12 +73,18 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
                                .context_length = options->context_length,
                                .print_after = options->print_after};
     TD_TRY(fe_import(context, path, &import, model));
-    td_status status = cli_adapt_model(options, model->module);
+    td_status status = adapt(options, model->module);
     if (status != TD_OK) {
         ir_module_release(model->module);
         model->module = NULL;
     }
     return status;
+}
+
+td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
+                           fe_model *model)
+{
+    return import_model(context, options, path, cli_adapt_model, model);
 }
 
 static bool same_file(const char *a, const char *b)
@@ -83,7 +121,7 @@ static td_status import_models(td_context *context, const cli_options *options,
         return td_fail(context, TD_USAGE, "--target is missing");
     for (size_t i = 0; i < 2 && paths[i] != NULL; i++) {
         td_progress(context, 1, "importing %s %s", model_names[i], paths[i]);
-        TD_TRY(cli_import_model(context, options, paths[i], &program->models[i]));
+        TD_TRY(import_model(context, options, paths[i], cli_convert_model, &program->models[i]));
         program->model_count++;
     }
     return TD_OK;
@@ -132,6 +170,29 @@ static td_status check_vocabularies(td_context *context, const cli_program *prog
     return TD_OK;
 }
 
+static td_status trim_drafter(td_context *context, const cli_options *options, cli_program *program)
+{
+    const fe_tokenizer *tokenizer = program->has_tokenizer ? &program->tokenizer : NULL;
+    return cli_trim_head(context, options, tokenizer, program->models[0].module,
+                         program->models[1].module, &program->trimmed);
+}
+
+static td_status finish_models(const cli_options *options, cli_program *program)
+{
+    for (size_t i = 0; i < program->model_count; i++)
+        TD_TRY(cli_finish_model(options, program->models[i].module));
+    return TD_OK;
+}
+
+/* Comes after all that looks for single products and norms. */
+static td_status fuse_models(const cli_options *options, cli_program *program)
+{
+    for (size_t i = 0; i < program->model_count; i++)
+        TD_TRY(ir_run_passes(program->models[i].module, ir_fuse_passes, options->print_after,
+                             true));
+    return TD_OK;
+}
+
 static td_status describe_models(td_context *context, cli_program *program)
 {
     for (size_t i = 0; i < program->model_count; i++) {
@@ -153,7 +214,15 @@ static td_status describe_models(td_context *context, cli_program *program)
         lowered->max_tokens = (uint32_t)module->symbols.items[tokens].bound;
         lowered->max_rows = (uint32_t)module->symbols.items[rows].bound;
     }
+    program->lowered[1].head_ids = program->trimmed.head.ids;
+    program->lowered[1].head_count = program->trimmed.head.count;
     return TD_OK;
+}
+
+/* Of the logits. */
+static uint32_t columns_of(const cg_model *model)
+{
+    return model->head_ids != NULL ? model->head_count : model->vocabulary;
 }
 
 /* One arena for all entry points of both models, and for what the runtime keeps between them. */
@@ -170,9 +239,9 @@ static td_status order_and_plan(td_context *context, const cli_options *options,
     }
     if (program->model_count > 1)
         extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES].bytes =
-            (uint64_t)options->max_draft * program->lowered[1].vocabulary * sizeof(float);
+            (uint64_t)options->max_draft * columns_of(&program->lowered[1]) * sizeof(float);
     extras[TANDEM_SCRATCH_PROBABILITIES].bytes =
-        (uint64_t)program->lowered[0].vocabulary * sizeof(float);
+        (uint64_t)program->lowered[0].vocabulary * sizeof(double);
     const sched_request request = {.graphs = graphs,
                                    .graph_count = count,
                                    .extras = extras,
@@ -203,6 +272,8 @@ static void fill_request(const cli_options *options, cli_program *program)
     request->model_count = program->model_count;
     request->plan = &program->plan;
     request->activations = options->activations;
+    request->eviction = options->eviction;
+    request->eviction_needs = needs_of(options);
     request->max_draft = program->model_count > 1 ? options->max_draft : 0;
     request->tokenizer = program->tokenizer.blob;
     request->tokenizer_bytes = program->tokenizer.bytes;
@@ -212,6 +283,8 @@ static void fill_request(const cli_options *options, cli_program *program)
         target->eos_id >= 0 || !program->has_tokenizer ? target->eos_id : program->tokenizer.eos_id;
     request->memory_budget = options->memory_budget;
     request->slots = options->slots;
+    request->threads = options->threads;
+    request->sessions = options->sessions;
     request->runtime_root = program->runtime_root;
     request->output = options->output;
 }
@@ -224,6 +297,9 @@ static td_status prepare(td_context *context, const cli_options *options, cli_pr
     TD_TRY(import_models(context, options, program));
     TD_TRY(read_tokenizers(context, options, program));
     TD_TRY(check_vocabularies(context, program));
+    TD_TRY(trim_drafter(context, options, program));
+    TD_TRY(finish_models(options, program));
+    TD_TRY(fuse_models(options, program));
     TD_TRY(describe_models(context, program));
     TD_TRY(order_and_plan(context, options, program));
     TD_TRY(find_runtimes(context, &program->runtime_root));
@@ -248,40 +324,7 @@ void cli_program_release(td_context *context, cli_program *program)
         fe_tokenizer_release(context, &program->tokenizer);
     for (size_t i = 0; i < program->model_count; i++)
         ir_module_release(program->models[i].module);
+    td_release(context, program->trimmed.head.ids);
     td_release(context, program->runtime_root);
     memset(program, 0, sizeof *program);
-}
-
-static void print_line(const char *name, uint64_t bytes)
-{
-    printf("  %-24s %14" PRIu64 " bytes %9.2f MiB\n", name, bytes, (double)bytes / 1048576.0);
-}
-
-void cli_print_plan(const cli_program *program, const cg_plan *plan)
-{
-    const sched_plan *schedule = &program->plan;
-    for (size_t g = 0; g < schedule->graph_count; g++) {
-        const sched_graph_plan *graph = &schedule->graphs[g];
-        if (graph->peak == 0)
-            continue;
-        printf("%s.%s: %u nodes, peak %" PRIu64 " bytes, lower bound %" PRIu64 ", order %s%s\n",
-               program->lowered[g / 2].name, graph->graph->name, graph->graph->node_count,
-               graph->peak, graph->lower_bound, graph->orderer,
-               graph->peak == graph->lower_bound ? ", optimal" : "");
-    }
-    printf("arena %" PRIu64 " bytes, %.3f of the live peak %" PRIu64 "\n", schedule->arena_bytes,
-           (double)schedule->arena_bytes / (double)schedule->live_peak, schedule->live_peak);
-    const uint64_t caches = plan->state_fixed + plan->slots * plan->slot_bytes;
-    puts("resident:");
-    print_line("weights", plan->weights);
-    print_line("arena", plan->arena);
-    print_line("caches", caches);
-    print_line("tokenizer", plan->tokenizer);
-    print_line("code", plan->code);
-    print_line("libc, buffers, 16 stacks", plan->overhead);
-    print_line("in all", plan->resident);
-    print_line("address space", plan->address_space);
-    print_line("smallest budget", plan->smallest);
-    printf("slots: %u of %" PRIu64 " bytes (at least %u)\n", plan->slots, plan->slot_bytes,
-           plan->minimum_slots);
 }

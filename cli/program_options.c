@@ -11,21 +11,24 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
         state->child_inputs[1] = options;
+        state->child_inputs[2] = options;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument %s: models are given by --target and --drafter",
-                   argument);
+        cli_usage_error(state, "unexpected argument %s: models are given by --target and --drafter",
+                        argument);
         return 0;
     case ARGP_KEY_END:
         if (options->target == NULL)
-            argp_error(state, "--target is missing");
+            cli_usage_error(state, "--target is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_child children[] = {
-    {&cli_model_argp, 0, NULL, 0}, {&cli_device_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {{&cli_model_argp, 0, NULL, 0},
+                                             {&cli_trim_argp, 0, NULL, 0},
+                                             {&cli_device_argp, 0, NULL, 0},
+                                             {NULL, 0, NULL, 0}};
 
 const struct argp cli_program_argp = {NULL, parse, NULL, NULL, children, NULL, NULL};

@@ -236,7 +236,7 @@ int cli_run(int argc, char **argv)
 {
     run_options options = {.max_tokens = 100};
     cli_options_init(&options.shared);
-    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    cli_parse(&argp, argc, argv, &options);
     td_context context;
     td_context_init(&context);
     context.verbosity = options.shared.verbose;

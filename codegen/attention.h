@@ -32,6 +32,7 @@ typedef struct cg_cache_view {
     uint64_t kv_heads, size;
     unsigned element_bytes;
     LLVMValueRef slots; /* capacity */
+    LLVMValueRef tail;  /* places of the tail that earlier passes took */
 } cg_cache_view;
 
 cg_cache_view cg_cache_see(cg_build *build, const cg_kernel *kernel, const ir_state *state);

@@ -5,6 +5,8 @@
 #define TANDEM_CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
+#include "runtime/evict_plan.h"
+#include "runtime/plan.h"
 #include "sched/sched.h"
 
 #include <stdio.h>
@@ -67,6 +69,10 @@ typedef struct cg_model {
     ir_module *module;
     ir_graph *forward, *commit;
     uint32_t vocabulary, context_length, max_tokens, max_rows;
+    /* A trimmed head (ir_pass_trim_head): the id of each column of the logits, ascending. NULL:
+     * column j is id j. */
+    const int32_t *head_ids;
+    uint32_t head_count;
 } cg_model;
 
 typedef enum cg_emit { CG_EXECUTABLE, CG_SHARED, CG_OBJECT, CG_BITCODE, CG_LLVM_IR } cg_emit;
@@ -80,21 +86,31 @@ typedef struct cg_request {
     size_t model_count;
     const sched_plan *plan;  /* graphs in the order models[0].forward, models[0].commit, ... */
     const char *activations; /* "f32" or "q8": what the modules were made for; recorded */
+    const char *eviction;    /* the program's default policy; NULL: "none"; recorded */
+    tandem_evict_needs eviction_needs; /* of that policy */
     uint32_t max_draft;
     const unsigned char *tokenizer; /* blob or NULL */
     size_t tokenizer_bytes;
     int32_t bos_id, eos_id;
     uint64_t memory_budget;   /* 0: none */
     uint32_t slots;           /* 0: as many as the budget and the context allow */
+    uint32_t threads;         /* planned for; 0: one */
+    uint32_t sessions;        /* planned for, and the default at start; 0: one */
     const char *runtime_root; /* folder that holds <runtime_folder>/libtandem_runtime.a */
     const char *output;       /* path; a shared library gets a header beside it */
 } cg_request;
 
-/* What the plan comes to; also without weights (`tandem plan`). */
+/* What the plan comes to; also without weights (`tandem plan`). Its parts, in bytes, add up to
+ * `resident`. */
 typedef struct cg_plan {
-    uint64_t weights, arena, tokenizer, code, overhead, slot_bytes, state_fixed;
-    uint32_t minimum_slots, slots;
-    uint64_t resident, smallest, address_space;
+    uint64_t weights, arena, caches, tokenizer, code, overhead;
+    uint64_t slot_bytes;           /* of all models, per slot */
+    uint32_t minimum_slots, slots; /* of the target */
+    uint64_t resident;             /* for these slots */
+    uint64_t smallest;             /* for the fewest */
+    uint64_t address_space;
+    tandem_plan_sizes sizes; /* for the same figures under another choice */
+    tandem_plan_choice choice;
 } cg_plan;
 
 /* Computes packed sizes and slot counts; a budget that is too small is refused with the smallest

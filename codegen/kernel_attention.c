@@ -44,7 +44,8 @@ typedef struct sight {
     LLVMValueRef identity, length, lower;
 } sight;
 
-/* The address of what token `token` of the pass sees of the tail. */
+/* The address of what token `token` of the pass sees of the tail: bits of places there, its own the
+ * highest. */
 static LLVMValueRef ancestors_of(const cg_attention *self, LLVMValueRef token)
 {
     return cg_element(self->build, self->kernel->operands[CG_ATTENTION_ANCESTORS], token,
@@ -155,7 +156,7 @@ typedef struct lone_token {
     sight sees;
     LLVMValueRef token, committed, q;
     LLVMValueRef row;  /* its first one */
-    LLVMValueRef next; /* variable: the first tail slot that was not looked at yet */
+    LLVMValueRef next; /* variable: the first place of the tail that was not looked at yet */
 } lone_token;
 
 /* Lists the slots of logical indices base .. base + count - 1 (at most 64): numbers of their own
@@ -176,9 +177,11 @@ static void emit_places(const cg_attention *self, const lone_token *lone, LLVMVa
     /* A chain sees no tail slot but those below identity: then there is nothing to look for. */
     LLVMValueRef chain =
         LLVMBuildICmp(builder, LLVMIntEQ, lone->sees.identity, lone->sees.length, "");
-    LLVMValueRef tokens = LLVMBuildSelect(builder, chain, cg_i64(build, 0), self->kernel->rows, "");
+    LLVMValueRef own = LLVMBuildAdd(builder, self->cache.tail, lone->token, "");
+    LLVMValueRef end = LLVMBuildAdd(builder, own, cg_i64(build, 1), "");
+    end = LLVMBuildSelect(builder, chain, cg_i64(build, 0), end, "");
     LLVMValueRef masks = ancestors_of(self, lone->token);
-    cg_loop loop = cg_loop_begin(build, cg_load(build, build->i64, lone->next, 8), tokens, 1);
+    cg_loop loop = cg_loop_begin(build, cg_load(build, build->i64, lone->next, 8), end, 1);
     LLVMValueRef word = LLVMBuildLShr(builder, loop.index, cg_i64(build, 6), "");
     LLVMValueRef bit = LLVMBuildAnd(builder, loop.index, cg_i64(build, 63), "");
     LLVMValueRef mask = cg_load(build, build->i64, cg_element(build, masks, word, 8), 8);

@@ -17,6 +17,7 @@ cg_cache_view cg_cache_see(cg_build *build, const cg_kernel *kernel, const ir_st
         .size = state->head_size,
         .element_bytes = ir_type_bits(state->type) / 8,
         .slots = cg_frame_symbol(build, kernel->frame, TANDEM_SYMBOL_SLOTS),
+        .tail = cg_frame_symbol(build, kernel->frame, TANDEM_SYMBOL_TAIL),
     };
 }
 
@@ -162,7 +163,7 @@ void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel)
     LLVMValueRef token = LLVMBuildUDiv(builder, loop.index, heads, "");
     LLVMValueRef head = LLVMBuildURem(builder, loop.index, heads, "");
     LLVMValueRef slot = cg_cache_count(cache, kernel->operands[CG_ATTENTION_COUNTS], head);
-    slot = LLVMBuildAdd(builder, slot, token, "");
+    slot = LLVMBuildAdd(builder, slot, LLVMBuildAdd(builder, cache->tail, token, ""), "");
     for (unsigned part = 0; part < 2; part++) {
         LLVMValueRef start = kernel->operands[CG_ATTENTION_KEYS + part];
         LLVMValueRef from =

@@ -1,5 +1,6 @@
-/* `linear`: out[t][n] = sum over k of x[t][k] * w[n][k], one lane per output row n, k ascending
- * (docs/numerics.md). The weight has any stored type; integers are widened in registers.
+/* Sums of `linear` and its like: out[t][n] = sum over k of x[t][k] * w[n][k], one lane per output
+ * row n, k ascending (docs/numerics.md). The weight has any stored type; integers are widened in
+ * registers.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/product.h"
@@ -208,14 +209,11 @@ static void emit_tile(cg_tile *tile)
     emit_groups(&self);
 }
 
-td_status cg_lower_linear(cg_entry *entry, const ir_node *node)
+cg_product cg_linear_product(uint64_t columns)
 {
-    uint64_t columns;
-    TD_TRY(cg_matrix(node, node->inputs[0], "the activation", &columns));
-    cg_product product = {.token_bytes = columns * 4,
-                          .tile_tokens = tile_tokens,
-                          .tile_count = TD_COUNT_OF(tile_tokens),
-                          .most_panels = CG_TILE_PANELS,
-                          .emit = emit_tile};
-    return cg_lower_product(entry, node, 1, CG_ROLE_PANELS, columns, &product);
+    return (cg_product){.token_bytes = columns * 4,
+                        .tile_tokens = tile_tokens,
+                        .tile_count = TD_COUNT_OF(tile_tokens),
+                        .most_panels = CG_TILE_PANELS,
+                        .emit = emit_tile};
 }

@@ -280,19 +280,12 @@ static void emit_tile(cg_tile *tile)
     cg_loop_end(build, &loop);
 }
 
-td_status cg_lower_linear_quantized(cg_entry *entry, const ir_node *node)
+cg_product cg_quantised_product(uint64_t columns)
 {
-    const ir_value *q = node->inputs[0], *scales = node->inputs[1];
-    const ir_node *rows = q->producer;
-    if (rows == NULL || rows->op != IR_OP_quantize_rows || scales->producer != rows ||
-        !ir_dim_is_constant(&q->shape.dim[1]) || q->shape.rank != 2)
-        return cg_refuse(node, "the activations must come from one quantize_rows of a matrix");
-    const uint64_t columns = (uint64_t)q->shape.dim[1].constant;
     const uint64_t blocks = (columns + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
-    cg_product product = {.token_bytes = blocks * CG_QUANTISED_BLOCK,
-                          .tile_tokens = cg_quantised_tiles,
-                          .tile_count = CG_QUANTISED_TILES,
-                          .most_panels = 1,
-                          .emit = emit_tile};
-    return cg_lower_product(entry, node, 2, CG_ROLE_DOTS, columns, &product);
+    return (cg_product){.token_bytes = blocks * CG_QUANTISED_BLOCK,
+                        .tile_tokens = cg_quantised_tiles,
+                        .tile_count = CG_QUANTISED_TILES,
+                        .most_panels = 1,
+                        .emit = emit_tile};
 }

@@ -9,13 +9,8 @@ const unsigned cg_quantised_tiles[CG_QUANTISED_TILES] = {16, 12, 8, 6, 5, 4, 3, 
 
 enum { QUANTISE_X, QUANTISE_Q, QUANTISE_SCALES, QUANTISE_COUNT };
 
-/* Where a token's numbers go: its tile's first byte, and its place in the tile of `tokens`. */
-typedef struct token_place {
-    LLVMValueRef base, index, tokens;
-} token_place;
-
-static token_place find_place(cg_lowering *lowering, const cg_kernel *kernel, LLVMValueRef token,
-                              uint64_t token_bytes)
+cg_token_place cg_find_place(cg_lowering *lowering, const cg_kernel *kernel, LLVMValueRef base,
+                             LLVMValueRef token, uint64_t token_bytes)
 {
     cg_build *build = &lowering->build;
     LLVMBuilderRef builder = build->builder;
@@ -37,8 +32,8 @@ static token_place find_place(cg_lowering *lowering, const cg_kernel *kernel, LL
         tokens = LLVMBuildSelect(builder, here, size, tokens, "");
         begin = LLVMBuildAdd(builder, begin, count, "");
     }
-    return (token_place){cg_element(build, kernel->operands[QUANTISE_Q], first, token_bytes),
-                         LLVMBuildSub(builder, token, first, ""), tokens};
+    return (cg_token_place){cg_element(build, base, first, token_bytes),
+                            LLVMBuildSub(builder, token, first, ""), tokens};
 }
 
 void cg_read_quantised(const cg_cpu *cpu, uint64_t tokens, uint64_t columns, const void *stored,
@@ -57,23 +52,17 @@ void cg_read_quantised(const cg_cpu *cpu, uint64_t tokens, uint64_t columns, con
         }
 }
 
-/* Quantises the `count` numbers at `x`; `block` is where the block of the token's tile starts. */
-static void emit_quantise_block(cg_build *build, const token_place *place, LLVMValueRef x,
-                                unsigned count, LLVMValueRef block, LLVMValueRef scale_out)
+void cg_quantise_block(cg_build *build, const cg_token_place *place, const LLVMValueRef *number,
+                       LLVMValueRef block, LLVMValueRef scale_out)
 {
     LLVMBuilderRef builder = build->builder;
     LLVMTypeRef floats = cg_vector(build->f32, CG_LANES),
                 integers = cg_vector(build->i32, CG_LANES);
-    LLVMValueRef number[2], integer[2], magnitude[2];
-    for (unsigned half = 0; half < 2; half++) {
-        const unsigned from = half * CG_LANES, lanes = count > from ? count - from : 0;
-        number[half] = lanes == 0 ? LLVMConstNull(floats)
-                                  : cg_load_lanes(build, cg_offset_by(build, x, 4 * from),
-                                                  lanes < CG_LANES ? lanes : CG_LANES);
+    LLVMValueRef integer[2], magnitude[2];
+    for (unsigned half = 0; half < 2; half++)
         magnitude[half] =
             LLVMBuildAnd(builder, LLVMBuildBitCast(builder, number[half], integers, ""),
                          cg_constant_int(integers, 0x7fffffff), "");
-    }
     LLVMValueRef larger =
         LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntUGT, magnitude[0], magnitude[1], ""),
                         magnitude[0], magnitude[1], "");
@@ -117,6 +106,19 @@ static void emit_quantise_block(cg_build *build, const token_place *place, LLVMV
     cg_store(build, scale, scale_out, 4);
 }
 
+void cg_quantise_numbers(cg_build *build, const cg_token_place *place, LLVMValueRef x,
+                         unsigned count, LLVMValueRef block, LLVMValueRef scale_out)
+{
+    LLVMValueRef numbers[2];
+    for (unsigned half = 0; half < 2; half++) {
+        const unsigned from = half * CG_LANES, lanes = count > from ? count - from : 0;
+        numbers[half] = lanes == 0 ? LLVMConstNull(cg_vector(build->f32, CG_LANES))
+                                   : cg_load_lanes(build, cg_offset_by(build, x, 4 * from),
+                                                   lanes < CG_LANES ? lanes : CG_LANES);
+    }
+    cg_quantise_block(build, place, numbers, block, scale_out);
+}
+
 /* Blocks begin .. end (numbered through all tokens) of the rows. */
 static void emit_quantise(cg_lowering *lowering, const cg_kernel *kernel, uint64_t columns)
 {
@@ -130,7 +132,8 @@ static void emit_quantise(cg_lowering *lowering, const cg_kernel *kernel, uint64
     LLVMValueRef next = LLVMBuildAdd(builder, end, cg_i64(build, (int64_t)count - 1), "");
     cg_loop token = cg_loop_begin(build, LLVMBuildUDiv(builder, begin, blocks, ""),
                                   LLVMBuildUDiv(builder, next, blocks, ""), 1);
-    const token_place place = find_place(lowering, kernel, token.index, token_bytes);
+    const cg_token_place place =
+        cg_find_place(lowering, kernel, kernel->operands[QUANTISE_Q], token.index, token_bytes);
     LLVMValueRef before = LLVMBuildMul(builder, token.index, blocks, "");
     LLVMValueRef first = LLVMBuildSub(builder, begin, before, "");
     LLVMValueRef negative = LLVMBuildICmp(builder, LLVMIntSLT, first, cg_i64(build, 0), "");
@@ -144,14 +147,14 @@ static void emit_quantise(cg_lowering *lowering, const cg_kernel *kernel, uint64
         rest == 0 ? last : cg_minimum_i64(build, last, cg_i64(build, (int64_t)count - 1));
     cg_loop loop = cg_loop_begin(build, first, whole, 1);
     LLVMValueRef at = LLVMBuildMul(builder, loop.index, block_bytes, "");
-    emit_quantise_block(build, &place, cg_element(build, x, loop.index, 4 * IR_QUANTIZE_BLOCK),
+    cg_quantise_numbers(build, &place, cg_element(build, x, loop.index, 4 * IR_QUANTIZE_BLOCK),
                         IR_QUANTIZE_BLOCK, cg_offset(build, place.base, at),
                         cg_element(build, scales, loop.index, 4));
     cg_loop_end(build, &loop);
     if (rest != 0) {
         cg_branch branch = cg_if(build, LLVMBuildICmp(builder, LLVMIntEQ, last, blocks, ""));
         at = LLVMBuildMul(builder, cg_i64(build, (int64_t)count - 1), block_bytes, "");
-        emit_quantise_block(build, &place, cg_offset_by(build, x, 4 * (columns - rest)), rest,
+        cg_quantise_numbers(build, &place, cg_offset_by(build, x, 4 * (columns - rest)), rest,
                             cg_offset(build, place.base, at),
                             cg_offset_by(build, scales, 4 * (count - 1)));
         cg_end_if(build, &branch);

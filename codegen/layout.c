@@ -153,10 +153,9 @@ static td_status add_weight(cg_weights *weights, const ir_node *node, const ir_c
 
 static cg_role role_of(const ir_node *node, uint32_t input)
 {
-    if (node->op == IR_OP_linear && input == 1)
-        return CG_ROLE_PANELS;
-    if (node->op == IR_OP_linear_quantized && input == 2)
-        return CG_ROLE_DOTS;
+    ir_products products;
+    if (ir_node_reads_weight(node, input) && ir_node_products(node, &products))
+        return products.quantised ? CG_ROLE_DOTS : CG_ROLE_PANELS;
     if (node->op == IR_OP_embed && input == 0)
         return CG_ROLE_ROWS;
     return CG_ROLE_PLAIN;

@@ -9,10 +9,10 @@ static const struct {
     ir_opcode op;
     cg_lower_node lower;
 } rows[] = {
-    {IR_OP_linear, cg_lower_linear},
     {IR_OP_quantize_rows, cg_lower_quantize_rows},
-    {IR_OP_linear_quantized, cg_lower_linear_quantized},
     {IR_OP_rms_norm, cg_lower_rms_norm},
+    {IR_OP_rms_norm_quantize, cg_lower_rms_norm_quantize},
+    {IR_OP_merge_largest, cg_lower_merge_largest},
     {IR_OP_rotary_table, cg_lower_rotary_table},
     {IR_OP_rope, cg_lower_rope},
     {IR_OP_cached_attention, cg_lower_attention},
@@ -26,10 +26,13 @@ static const struct {
     {IR_OP_reshape, cg_lower_view},
 };
 
-static cg_lower_node find_row(ir_opcode op)
+static cg_lower_node find_row(const ir_node *node)
 {
+    ir_products products;
+    if (ir_node_products(node, &products))
+        return cg_lower_products;
     for (size_t i = 0; i < TD_COUNT_OF(rows); i++)
-        if (rows[i].op == op)
+        if (rows[i].op == node->op)
             return rows[i].lower;
     return NULL;
 }
@@ -39,7 +42,7 @@ static cg_lower_node find_row(ir_opcode op)
 static td_status lower_nodes(cg_entry *entry)
 {
     for (ir_node *node = entry->graph->first; node != NULL; node = node->next) {
-        const cg_lower_node lower = find_row(node->op);
+        const cg_lower_node lower = find_row(node);
         if (lower == NULL)
             return cg_refuse(node, "this operation has no kernel");
         TD_TRY(cg_node_work(entry, node, &entry->work));

@@ -14,7 +14,7 @@
 #include "codegen/layout.h"
 #include "runtime/abi.h"
 
-#define CG_MAX_OPERANDS  8
+#define CG_MAX_OPERANDS  (1 + 6 * IR_MOST_GROUPED)
 #define CG_FIRST_OPERAND 2 /* arguments of a kernel before its operands */
 
 /* One module being made. */
@@ -121,14 +121,15 @@ void cg_store_stored(cg_build *build, ir_type type, LLVMValueRef vector, LLVMVal
 /* --- one per op --- */
 
 typedef td_status (*cg_lower_node)(cg_entry *entry, const ir_node *node);
-td_status cg_lower_linear(cg_entry *entry, const ir_node *node);
+td_status cg_lower_products(cg_entry *entry, const ir_node *node);
+td_status cg_lower_merge_largest(cg_entry *entry, const ir_node *node);
 td_status cg_lower_quantize_rows(cg_entry *entry, const ir_node *node);
-td_status cg_lower_linear_quantized(cg_entry *entry, const ir_node *node);
 /* Reads quantised activations out of the order that the kernels of a CPU keep them in: `tokens`
  * rows of `columns` to q, row by row. */
 void cg_read_quantised(const cg_cpu *cpu, uint64_t tokens, uint64_t columns, const void *stored,
                        int8_t *q);
 td_status cg_lower_rms_norm(cg_entry *entry, const ir_node *node);
+td_status cg_lower_rms_norm_quantize(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rotary_table(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rope(cg_entry *entry, const ir_node *node);
 td_status cg_lower_attention(cg_entry *entry, const ir_node *node);

@@ -10,115 +10,125 @@
 
 /* --- slots --- */
 
-/* The largest number of slots that is of use: the longest context and one pass's tail. */
-static uint64_t most_slots(const cg_request *request)
+/* The largest number of slots that is of use to a model: its context and one pass's tail. */
+static uint32_t useful_slots(const cg_model *model)
 {
-    uint64_t most = 0;
-    for (size_t i = 0; i < request->model_count; i++) {
-        const cg_model *model = &request->models[i];
-        const uint64_t slots = (uint64_t)model->context_length + model->max_tokens;
-        most = slots > most ? slots : most;
-    }
-    return tandem_plan_round(most, TANDEM_SLOT_MULTIPLE);
+    const uint64_t slots = (uint64_t)model->context_length + model->max_tokens;
+    return (uint32_t)tandem_plan_round(slots, TANDEM_SLOT_MULTIPLE);
 }
 
-/* Sixteen committed tokens beside the tail of one pass. */
-static uint64_t fewest_slots(const cg_request *request)
+/* What the default policy of eviction keeps of a model. */
+static td_status add_policy(const cg_program *program, size_t index, tandem_plan_model *sizes)
 {
-    uint64_t tail = 0;
-    for (size_t i = 0; i < request->model_count; i++)
-        tail = request->models[i].max_tokens > tail ? request->models[i].max_tokens : tail;
-    return tandem_plan_round(TANDEM_SLOT_MULTIPLE + tail, TANDEM_SLOT_MULTIPLE);
+    td_context *context = program->context;
+    const cg_caches *caches = &program->caches[index];
+    const cg_model *model = &program->request->models[index];
+    tandem_cache_info *rows = td_allocate(context, (caches->items.count + 1) * sizeof *rows);
+    if (rows == NULL)
+        return td_fail_memory(context);
+    for (size_t i = 0; i < caches->items.count; i++)
+        cg_describe_cache(model, &caches->items.items[i], &rows[i]);
+    const tandem_model_info info = {
+        .layers = (uint32_t)caches->items.count, .max_tokens = model->max_tokens, .caches = rows};
+    const tandem_evict_bytes bytes = tandem_evict_sizes(&info, &program->request->eviction_needs);
+    sizes->policy_fixed = bytes.observed + bytes.tail;
+    sizes->policy_slot_bytes = bytes.sums + bytes.scratch;
+    td_release(context, rows);
+    return TD_OK;
 }
 
-static tandem_plan_sizes sizes_of(const cg_program *program, uint64_t code)
+static td_status sizes_of(const cg_program *program, uint64_t code, tandem_plan_sizes *result)
 {
     const cg_request *request = program->request;
     tandem_plan_sizes sizes = {.weights = program->payload_bytes,
                                .arena = request->plan->arena_bytes,
                                .tokenizer = request->tokenizer_bytes,
-                               .code = code};
+                               .code = code,
+                               .model_count = (uint32_t)request->model_count};
     for (size_t i = 0; i < request->model_count; i++) {
-        sizes.inputs +=
-            tandem_plan_inputs(request->models[i].max_tokens, request->models[i].max_rows);
-        sizes.state_fixed += program->caches[i].fixed_bytes;
-        sizes.slot_bytes += program->caches[i].slot_bytes;
+        const cg_model *model = &request->models[i];
+        sizes.models[i] = (tandem_plan_model){
+            .inputs = tandem_plan_inputs(model->max_tokens, model->max_rows),
+            .state_fixed = program->caches[i].fixed_bytes,
+            .slot_bytes = program->caches[i].slot_bytes,
+        };
+        TD_TRY(add_policy(program, i, &sizes.models[i]));
     }
-    return sizes;
+    if (request->eviction_needs.drops)
+        sizes.tokens = request->models[0].context_length;
+    if (request->model_count > 1)
+        sizes.drafter_slots = useful_slots(&request->models[1]);
+    *result = sizes;
+    return TD_OK;
 }
 
-static uint64_t resident(const tandem_plan_sizes *sizes, uint64_t slots)
+/* What the program is planned for before a budget takes slots away. */
+static tandem_plan_choice wanted_choice(const cg_request *request, const tandem_plan_sizes *sizes)
 {
-    const tandem_plan_choice choice = {.slots = (uint32_t)slots,
-                                       .threads = TANDEM_PLAN_THREADS,
-                                       .sessions = 1,
-                                       .text = TANDEM_TEXT_BYTES};
-    return tandem_plan_resident(sizes, &choice);
+    const uint32_t most = useful_slots(&request->models[0]);
+    const uint64_t wanted =
+        request->slots == 0 ? most : tandem_plan_round(request->slots, TANDEM_SLOT_MULTIPLE);
+    return (tandem_plan_choice){.slots = (uint32_t)wanted,
+                                .threads = request->threads == 0 ? 1 : request->threads,
+                                .sessions = request->sessions == 0 ? 1 : request->sessions,
+                                .text = tandem_plan_text(sizes, TANDEM_TEXT_BYTES)};
 }
 
-/* The most slots, a multiple of 16, that fit the budget; 0 when not even `fewest` do. */
-static uint64_t slots_within(const tandem_plan_sizes *sizes, uint64_t budget, uint64_t fewest,
-                             uint64_t most)
+static td_status check_slots(const cg_program *program, const tandem_plan_sizes *sizes)
 {
-    if (resident(sizes, fewest) > budget)
-        return 0;
-    uint64_t low = fewest / TANDEM_SLOT_MULTIPLE, high = most / TANDEM_SLOT_MULTIPLE;
-    while (low < high) {
-        const uint64_t middle = (low + high + 1) / 2;
-        if (resident(sizes, middle * TANDEM_SLOT_MULTIPLE) <= budget)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low * TANDEM_SLOT_MULTIPLE;
+    const cg_request *request = program->request;
+    const uint32_t fewest = tandem_plan_fewest_slots(sizes);
+    const uint32_t most = useful_slots(&request->models[0]);
+    if (request->slots == 0 || (request->slots >= fewest && request->slots <= most))
+        return TD_OK;
+    return td_fail(program->context, TD_INVALID, "--slots %u: %u to %u are accepted",
+                   request->slots, fewest, most);
+}
+
+static td_status refuse_budget(const cg_program *program, const tandem_plan_sizes *sizes,
+                               const tandem_plan_choice *choice)
+{
+    const uint64_t smallest = tandem_plan_resident(sizes, choice);
+    return td_fail(program->context, TD_INVALID,
+                   "a memory budget of %llu bytes is too small for %u slots, %u thread%s and %u "
+                   "session%s: the smallest that works is %llu bytes (%.2f MiB)",
+                   (unsigned long long)program->request->memory_budget, choice->slots,
+                   choice->threads, choice->threads == 1 ? "" : "s", choice->sessions,
+                   choice->sessions == 1 ? "" : "s", (unsigned long long)smallest,
+                   tandem_plan_mebibytes(smallest));
 }
 
 td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan)
 {
-    td_context *context = program->context;
     const cg_request *request = program->request;
-    const tandem_plan_sizes sizes = sizes_of(program, code);
-    const uint64_t fewest = fewest_slots(request);
-    uint64_t most = most_slots(request);
-    most = most < fewest ? fewest : most;
-    const uint64_t smallest = resident(&sizes, fewest);
-    if (request->slots != 0) {
-        const uint64_t wanted = tandem_plan_round(request->slots, TANDEM_SLOT_MULTIPLE);
-        if (wanted < fewest || wanted > most)
-            return td_fail(context, TD_INVALID, "%u slots: %llu to %llu are accepted",
-                           request->slots, (unsigned long long)fewest, (unsigned long long)most);
-        most = wanted;
-    }
-    uint64_t slots = most;
-    if (request->memory_budget != 0) {
-        slots = slots_within(&sizes, request->memory_budget, fewest, most);
-        if (slots == 0 || (request->slots != 0 && slots < most)) {
-            const uint64_t needed = request->slots != 0 ? most : fewest;
-            return td_fail(context, TD_INVALID,
-                           "a memory budget of %llu bytes is too small: the smallest that works is "
-                           "%llu bytes (%llu slots)",
-                           (unsigned long long)request->memory_budget,
-                           (unsigned long long)resident(&sizes, needed),
-                           (unsigned long long)needed);
-        }
-    }
-    const uint64_t all = resident(&sizes, slots);
-    const uint64_t caches = sizes.state_fixed + slots * sizes.slot_bytes;
+    tandem_plan_sizes sizes;
+    TD_TRY(sizes_of(program, code, &sizes));
+    TD_TRY(check_slots(program, &sizes));
+    tandem_plan_choice choice = wanted_choice(request, &sizes);
+    const uint32_t fewest = request->slots == 0 ? tandem_plan_fewest_slots(&sizes) : choice.slots;
+    if (request->memory_budget != 0 &&
+        !tandem_plan_fit(&sizes, request->memory_budget, fewest, choice.threads, &choice))
+        return refuse_budget(program, &sizes, &choice);
     *plan = (cg_plan){
         .weights = sizes.weights,
         .arena = sizes.arena,
         .tokenizer = sizes.tokenizer,
         .code = code,
-        .slot_bytes = sizes.slot_bytes,
-        .state_fixed = sizes.state_fixed,
-        .minimum_slots = (uint32_t)fewest,
-        .slots = (uint32_t)slots,
-        .resident = all,
-        .smallest = smallest,
-        /* Beyond what is resident: guard pages of stacks and the linked file's own gaps. */
-        .address_space = all + TANDEM_PLAN_THREADS * TANDEM_PAGE_BYTES,
+        .caches = choice.sessions * tandem_plan_caches(&sizes, choice.slots),
+        .minimum_slots = tandem_plan_fewest_slots(&sizes),
+        .slots = choice.slots,
+        .resident = tandem_plan_resident(&sizes, &choice),
+        .address_space = tandem_plan_address_space(&sizes, &choice),
+        .sizes = sizes,
+        .choice = choice,
     };
-    plan->overhead = all - sizes.weights - sizes.arena - sizes.tokenizer - code - caches;
+    for (size_t i = 0; i < request->model_count; i++)
+        plan->slot_bytes += sizes.models[i].slot_bytes + sizes.models[i].policy_slot_bytes;
+    plan->overhead =
+        plan->resident - sizes.weights - sizes.arena - sizes.tokenizer - code - plan->caches;
+    tandem_plan_choice least = choice;
+    least.slots = fewest;
+    plan->smallest = tandem_plan_resident(&sizes, &least);
     return TD_OK;
 }
 

@@ -1,6 +1,7 @@
-/* Products of activations with a weight matrix in panels: what `linear` and `linear_quantized`
- * share. A tile multiplies some panels by some tokens; the driver cuts a product into tiles, and
- * the two ops differ in how a tile's sums come about.
+/* Products of activations with weight matrices in panels: `linear`, `linear_quantized` and their
+ * fused forms. A tile multiplies some panels by some tokens; kernel_product.c cuts products into
+ * tiles, kernel_linear.c and kernel_quantised.c say how a tile's sums come about, and
+ * product_results.c what becomes of them.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef TANDEM_CODEGEN_PRODUCT_H
@@ -12,16 +13,15 @@
 #define CG_TILE_TOKENS 16
 #define CG_TILE_SUMS   32
 
-/* Parameters of a tile's function: addresses for its first panel and token, and the number of rows
- * from its first panel on. */
+/* Rows of a block of panels, which one thread does: as many as linear_largest looks at together. */
+#define CG_BLOCK_ROWS (CG_TILE_PANELS * CG_PANEL_ROWS)
+
+/* Addresses for a tile's first panel and token. */
 typedef enum cg_tile_parameter {
     CG_TILE_WEIGHTS,
     CG_TILE_SCALES,
     CG_TILE_ZEROS,
-    CG_TILE_BIAS,
     CG_TILE_X,
-    CG_TILE_OUT,
-    CG_TILE_ROWS,
     CG_TILE_PARAMETERS
 } cg_tile_parameter;
 
@@ -37,33 +37,70 @@ typedef struct cg_tile {
 /* Makes the code that adds a tile's products to its totals. */
 typedef void (*cg_emit_tile)(cg_tile *tile);
 
+/* Activations times one weight. */
 struct cg_product {
     cg_lowering *lowering;
     const cg_weight *weight;
-    const char *key;             /* of the kernel */
     uint64_t token_bytes;        /* of one token's activations */
     const unsigned *tile_tokens; /* sizes of tiles in descending order, the last one 1 */
     size_t tile_count;
     unsigned most_panels; /* of a tile: 1, 2 or 4 */
     cg_emit_tile emit;
-    bool has_bias;
 };
 
-/* Operands of a product's kernel. */
-typedef enum cg_product_operand {
-    CG_PRODUCT_X,
-    CG_PRODUCT_WEIGHTS,
-    CG_PRODUCT_SCALES,
-    CG_PRODUCT_ZEROS,
-    CG_PRODUCT_BIAS,
-    CG_PRODUCT_OUT,
-    CG_PRODUCT_OPERANDS
-} cg_product_operand;
+/* The product of `columns` f32 activations, and of quantised ones, without lowering and weight. */
+cg_product cg_linear_product(uint64_t columns);
+cg_product cg_quantised_product(uint64_t columns);
 
-/* Lowers a node whose operands are x, ..., weight (operand `weight`), optional bias; `product`
- * comes with everything but the lowering, the weight, the key and the bias. `columns` is the width
- * of x. */
-td_status cg_lower_product(cg_entry *entry, const ir_node *node, uint32_t weight, cg_role role,
-                           uint64_t columns, cg_product *product);
+/* --- results --- */
+
+/* Operands of a kernel for one result: those of its weights (two when gated), then these. */
+typedef enum cg_weight_operand {
+    CG_WEIGHT_DATA,
+    CG_WEIGHT_SCALES,
+    CG_WEIGHT_ZEROS,
+    CG_WEIGHT_BIAS,
+    CG_WEIGHT_OPERANDS
+} cg_weight_operand;
+
+enum {
+    CG_RESULT_OUT,
+    CG_RESULT_OTHER, /* the addend, the scales of quantised results, the columns of the largest */
+    CG_RESULT_OPERANDS
+};
+
+#define CG_MOST_GATED         2
+#define CG_MOST_PART_OPERANDS (CG_MOST_GATED * CG_WEIGHT_OPERANDS + CG_RESULT_OPERANDS)
+
+/* One result of a node: a product, or two of which the first gates the second. */
+typedef struct cg_part {
+    cg_product products[CG_MOST_GATED];
+    unsigned count; /* of products */
+    bool has_bias, adds, quantises, largest;
+    uint64_t columns; /* of the result that are computed */
+    char key[128];    /* names its tiles */
+} cg_part;
+
+/* What a part's tile of some panels and tokens is made with: for a token it goes over panels. */
+typedef struct cg_strip {
+    const cg_part *part;
+    cg_tile tiles[CG_MOST_GATED];
+    unsigned panels, tokens;
+    LLVMValueRef operands[CG_MOST_PART_OPERANDS]; /* of the part */
+    LLVMValueRef token;                           /* number of the first */
+    LLVMValueRef panel, first;                    /* numbers: of the tile, of the strip */
+    LLVMValueRef largest[CG_TILE_TOKENS], columns[CG_TILE_TOKENS]; /* variables, by lane */
+} cg_strip;
+
+/* Lanes of the tile's sums as the part's result: bias, gate. */
+LLVMValueRef cg_strip_number(const cg_strip *strip, unsigned panel, unsigned token, unsigned lanes);
+
+void cg_strip_begin(cg_strip *strip);
+/* Stores what the tile at strip->panel has summed up. */
+void cg_strip_store(cg_strip *strip);
+/* The same for results that are quantised, where two tiles of one panel make a block: numbers
+ * [panel][token]. */
+void cg_strip_quantise(cg_strip *strip, LLVMValueRef numbers[2][CG_TILE_TOKENS]);
+void cg_strip_end(cg_strip *strip);
 
 #endif

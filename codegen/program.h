@@ -45,6 +45,9 @@ td_status cg_program_add_tables(cg_program *program, const cg_plan *plan);
 /* Bytes of those tables without the tokenizer, with room for relocations. */
 uint64_t cg_table_bytes(const cg_program *program);
 
+/* What the attention over a cache does with it, as in the tables, without what is in the arena. */
+void cg_describe_cache(const cg_model *model, const cg_cache *cache, tandem_cache_info *info);
+
 /* The plan of a program whose code (tables included) has `code` bytes. */
 td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan);
 /* Bytes that an object file's sections take in memory. */

@@ -26,4 +26,22 @@
 #define CG_QUANTISED_TILES 9
 extern const unsigned cg_quantised_tiles[CG_QUANTISED_TILES];
 
+/* Where a token's numbers go: its tile's first byte, and its place in the tile of `tokens`. */
+typedef struct cg_token_place {
+    LLVMValueRef base, index, tokens;
+} cg_token_place;
+
+/* The place of one of a kernel's rows in quantised activations that start at `base`. */
+cg_token_place cg_find_place(cg_lowering *lowering, const cg_kernel *kernel, LLVMValueRef base,
+                             LLVMValueRef token, uint64_t token_bytes);
+
+/* Quantises two vectors of 16 numbers, zeros behind those of a short block, into the block of the
+ * token's tile that starts at `block`; the scale goes to `scale_out`, too. */
+void cg_quantise_block(cg_build *build, const cg_token_place *place, const LLVMValueRef *numbers,
+                       LLVMValueRef block, LLVMValueRef scale_out);
+
+/* The same for `count` (1 .. 32) numbers in memory. */
+void cg_quantise_numbers(cg_build *build, const cg_token_place *place, LLVMValueRef x,
+                         unsigned count, LLVMValueRef block, LLVMValueRef scale_out);
+
 #endif

@@ -8,7 +8,10 @@
 #include "runtime/abi.h"
 
 #include "base/hash.h"
+#include "ir/passes/passes.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_POINTERS 32
@@ -30,7 +33,8 @@ typedef struct tables {
     td_arena arena;
     LLVMContextRef llvm;
     LLVMModuleRef module;
-    LLVMValueRef caches[CG_MAX_MODELS], tokenizer, api; /* what the tables of all levels point to */
+    /* what the tables of all levels point to */
+    LLVMValueRef caches[CG_MAX_MODELS], head_ids[CG_MAX_MODELS], tokenizer, api;
 } tables;
 
 static LLVMValueRef add_global(tables *self, LLVMValueRef value, unsigned alignment)
@@ -87,25 +91,85 @@ static LLVMValueRef image_constant(tables *self, const table_image *image)
 
 /* --- caches and models --- */
 
-static td_status cache_table(tables *self, const cg_caches *caches, LLVMValueRef *table)
+/* The plan of a model's forward pass. */
+static const sched_graph_plan *forward_plan(const tables *self, size_t index)
 {
+    const cg_request *request = self->program->request;
+    for (size_t i = 0; i < request->plan->graph_count; i++)
+        if (request->plan->graphs[i].graph == request->models[index].forward)
+            return &request->plan->graphs[i];
+    return NULL;
+}
+
+/* The place in the arena of a graph's output that is an f32 matrix of known width; false when there
+ * is none of that name and kind. */
+static bool find_output(const sched_graph_plan *plan, const char *name, tandem_output_info *info)
+{
+    const ir_graph *graph = plan != NULL ? plan->graph : NULL;
+    for (size_t i = 0; graph != NULL && i < graph->output_count; i++) {
+        const ir_value *value = graph->outputs[i];
+        if (strcmp(graph->output_names[i], name) != 0)
+            continue;
+        if (value->type != IR_F32 || value->shape.rank != 2 ||
+            !ir_dim_is_constant(&value->shape.dim[1]) || plan->offset[value->id] == UINT64_MAX)
+            return false;
+        info->offset = plan->offset[value->id];
+        info->bytes = plan->bytes[value->id];
+        info->columns = (uint32_t)value->shape.dim[1].constant;
+        return true;
+    }
+    return false;
+}
+
+/* The heads of the attention over a cache; without one they stay 0. */
+static void describe_attention(const ir_graph *forward, const ir_state *state,
+                               tandem_cache_info *info)
+{
+    for (const ir_node *node = forward->first; node != NULL; node = node->next) {
+        if (node->op != IR_OP_cached_attention ||
+            strcmp(ir_node_string(node, "state", ""), state->name) != 0)
+            continue;
+        info->heads = (uint32_t)ir_node_int(node, "heads", 0);
+        info->scale = (float)ir_node_float(node, "scale", 1 / sqrt((double)state->head_size));
+        info->softcap = (float)ir_node_float(node, "softcap", 0);
+        info->window = ir_node_int(node, "window", 0);
+        return;
+    }
+}
+
+void cg_describe_cache(const cg_model *model, const cg_cache *cache, tandem_cache_info *info)
+{
+    const ir_state *state = cache->state;
+    memset(info, 0, sizeof *info); /* padding is written too */
+    info->kv_heads = state->kv_heads;
+    info->head_size = state->head_size;
+    info->element_bytes = ir_type_bits(state->type) / 8;
+    info->key_slot_offset = cache->key_slot_offset;
+    info->value_slot_offset = cache->value_slot_offset;
+    describe_attention(model->forward, state, info);
+}
+
+static LLVMValueRef cache_row(tables *self, size_t index, const cg_cache *cache)
+{
+    tandem_cache_info info;
+    cg_describe_cache(&self->program->request->models[index], cache, &info);
+    table_image image = {.bytes = &info, .size = sizeof info};
+    set_pointer(&image, offsetof(tandem_cache_info, name), add_string(self, cache->state->name));
+    char output[32];
+    snprintf(output, sizeof output, IR_QUERIES_PREFIX "%u", cache->state->layer);
+    if (find_output(forward_plan(self, index), output, &info.queries))
+        set_pointer(&image, offsetof(tandem_cache_info, queries.name), add_string(self, "queries"));
+    return image_constant(self, &image);
+}
+
+static td_status cache_table(tables *self, size_t index, LLVMValueRef *table)
+{
+    const cg_caches *caches = &self->program->caches[index];
     LLVMValueRef *rows = td_arena_allocate(&self->arena, caches->items.count + 1, sizeof *rows);
     if (rows == NULL)
         return td_fail_memory(self->program->context);
-    for (size_t i = 0; i < caches->items.count; i++) {
-        const cg_cache *cache = &caches->items.items[i];
-        tandem_cache_info info;
-        memset(&info, 0, sizeof info); /* padding is written too */
-        info.kv_heads = cache->state->kv_heads;
-        info.head_size = cache->state->head_size;
-        info.element_bytes = ir_type_bits(cache->state->type) / 8;
-        info.key_slot_offset = cache->key_slot_offset;
-        info.value_slot_offset = cache->value_slot_offset;
-        table_image image = {.bytes = &info, .size = sizeof info};
-        set_pointer(&image, offsetof(tandem_cache_info, name),
-                    add_string(self, cache->state->name));
-        rows[i] = image_constant(self, &image);
-    }
+    for (size_t i = 0; i < caches->items.count; i++)
+        rows[i] = cache_row(self, index, &caches->items.items[i]);
     if (caches->items.count == 0) {
         *table = LLVMConstNull(LLVMPointerTypeInContext(self->llvm, 0));
         return TD_OK;
@@ -118,24 +182,28 @@ static td_status cache_table(tables *self, const cg_caches *caches, LLVMValueRef
 /* The graph's output: the logits' place in the arena. */
 static td_status describe_logits(tables *self, size_t index, tandem_output_info *info)
 {
-    const cg_request *request = self->program->request;
-    const sched_graph_plan *plan = &request->plan->graphs[2 * index];
-    const ir_graph *graph = plan->graph;
-    for (size_t i = 0; i < graph->output_count; i++) {
-        const ir_value *value = graph->outputs[i];
-        if (strcmp(graph->output_names[i], "logits") != 0)
-            continue;
-        if (value->type != IR_F32 || value->shape.rank != 2 ||
-            !ir_dim_is_constant(&value->shape.dim[1]) || plan->offset[value->id] == UINT64_MAX)
-            break;
-        info->offset = plan->offset[value->id];
-        info->bytes = plan->bytes[value->id];
-        info->columns = (uint32_t)value->shape.dim[1].constant;
+    if (find_output(forward_plan(self, index), "logits", info))
         return TD_OK;
-    }
     return td_fail(self->program->context, TD_UNSUPPORTED,
                    "graph \"%s\" has no output \"logits\" that is an f32 matrix of known width",
-                   graph->name);
+                   self->program->request->models[index].forward->name);
+}
+
+/* Ids of the columns of a trimmed head; NULL for a whole one. */
+static td_status head_table(tables *self, size_t index, LLVMValueRef *table)
+{
+    const cg_model *model = &self->program->request->models[index];
+    tandem_output_info logits;
+    *table = NULL;
+    if (model->head_ids == NULL)
+        return TD_OK;
+    TD_TRY(describe_logits(self, index, &logits));
+    if (logits.columns != model->head_count)
+        return td_fail(self->program->context, TD_INTERNAL,
+                       "%s: %u ids were given for a head of %u rows", model->name,
+                       model->head_count, logits.columns);
+    *table = add_bytes(self, model->head_ids, model->head_count * sizeof *model->head_ids, 16);
+    return TD_OK;
 }
 
 static td_status model_row(tables *self, const cg_level *level, size_t index, LLVMValueRef *row)
@@ -165,6 +233,8 @@ static td_status model_row(tables *self, const cg_level *level, size_t index, LL
     set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
     set_pointer(&image, offsetof(tandem_model_info, forward), level->forward[index]);
     set_pointer(&image, offsetof(tandem_model_info, commit), level->commit[index]);
+    if (self->head_ids[index] != NULL)
+        set_pointer(&image, offsetof(tandem_model_info, head_ids), self->head_ids[index]);
     *row = image_constant(self, &image);
     return TD_OK;
 }
@@ -182,6 +252,9 @@ static void describe_plan(const cg_request *request, const cg_plan *plan, tandem
         .slot_bytes = plan->slot_bytes,
         .minimum_slots = plan->minimum_slots,
         .slots = plan->slots,
+        .drafter_slots = plan->sizes.drafter_slots,
+        .threads = plan->choice.threads,
+        .sessions = plan->choice.sessions,
         .budget = request->memory_budget,
         .resident = plan->resident,
         .address_space = plan->address_space,
@@ -201,6 +274,8 @@ static uint64_t hash_header(const cg_program *program, const tandem_artefact *ar
         hash = td_hash_bytes(hash, &program->weights[i].bytes, sizeof program->weights[i].bytes);
         hash = td_hash_bytes(hash, &program->caches[i].slot_bytes,
                              sizeof program->caches[i].slot_bytes);
+        hash = td_hash_bytes(hash, request->models[i].head_ids,
+                             request->models[i].head_count * sizeof(int32_t));
     }
     return hash;
 }
@@ -254,7 +329,8 @@ static td_status artefact_table(tables *self, const cg_plan *plan, const cg_leve
                 add_string(self, "tandem " TANDEM_VERSION));
     set_pointer(&image, offsetof(tandem_artefact, activations),
                 add_string(self, request->activations == NULL ? "f32" : request->activations));
-    set_pointer(&image, offsetof(tandem_artefact, eviction), add_string(self, "none"));
+    set_pointer(&image, offsetof(tandem_artefact, eviction),
+                add_string(self, request->eviction == NULL ? "none" : request->eviction));
     set_pointer(
         &image, offsetof(tandem_artefact, models),
         add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, request->model_count), 16));
@@ -333,7 +409,9 @@ static td_status add_shared(tables *self)
     const cg_program *program = self->program;
     const cg_request *request = program->request;
     for (size_t i = 0; i < request->model_count; i++)
-        TD_TRY(cache_table(self, &program->caches[i], &self->caches[i]));
+        TD_TRY(cache_table(self, i, &self->caches[i]));
+    for (size_t i = 0; i < request->model_count; i++)
+        TD_TRY(head_table(self, i, &self->head_ids[i]));
     if (!program->bare)
         self->api = declare_api(self);
     if (request->tokenizer != NULL)
@@ -361,7 +439,8 @@ uint64_t cg_table_bytes(const cg_program *program)
     const uint64_t row_room = 256;
     uint64_t bytes = program->level_count * (sizeof(tandem_artefact) + 4 * row_room);
     for (size_t i = 0; i < program->request->model_count; i++)
-        bytes += program->level_count * (sizeof(tandem_model_info) + row_room) +
+        bytes += program->request->models[i].head_count * sizeof(int32_t) +
+                 program->level_count * (sizeof(tandem_model_info) + row_room) +
                  program->caches[i].items.count * (sizeof(tandem_cache_info) + row_room);
     return bytes;
 }

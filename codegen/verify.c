@@ -3,7 +3,7 @@
  * The model is compiled with a buffer for every value into a shared library, which is loaded here.
  * A script of passes (two chunks of a prompt, single tokens, a tree, commits in between) then runs
  * in the evaluator and in the library, once with one thread and once with two, each with caches of
- * its own.
+ * its own. Trees are passed level by level and then at once, which must give the same logits.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/lower.h"
@@ -48,12 +48,19 @@ typedef struct verification {
     uint64_t random;
     op_result ops[IR_OP_COUNT];
     bool equal;
-    /* of the current pass */
+    /* The current pass takes `tokens` of the prepared ones, from `tail` on; those before stand in
+     * the tails of the caches. */
     const char *step;
-    uint32_t tokens, rows, accepted;
+    uint32_t tail, tokens, rows, accepted;
     int32_t *ids, *positions, *wanted, *path;
     int64_t *ancestors;
 } verification;
+
+/* What the tokens of the current pass see. */
+static int64_t *ancestors_of(const verification *self)
+{
+    return self->ancestors + (size_t)self->tail * self->info->ancestor_words;
+}
 
 /* --- running compiled code --- */
 
@@ -91,8 +98,9 @@ static td_status run_entry(const verification *self, tandem_entry entry, unsigne
 {
     int error = 0;
     tandem_frame frame = {
-        .symbols = {self->tokens, self->rows, self->slots, self->accepted},
-        .inputs = {self->ids, self->positions, self->ancestors, self->wanted, self->path},
+        .symbols = {self->tokens, self->rows, self->slots, self->accepted, self->tail},
+        .inputs = {self->ids + self->tail, self->positions + self->tail, ancestors_of(self),
+                   self->wanted, self->path},
         .arena = self->arena,
         .weights = self->payload + self->info->weights_offset,
         .state = self->state[threads - 1],
@@ -130,9 +138,9 @@ static td_status set_input(const verification *self, const ir_value *input, ir_t
         const char *name;
         void *data;
         int64_t count;
-    } known[] = {{"ids", self->ids, self->tokens},
-                 {"positions", self->positions, self->tokens},
-                 {"ancestors", self->ancestors, self->tokens},
+    } known[] = {{"ids", self->ids + self->tail, self->tokens},
+                 {"positions", self->positions + self->tail, self->tokens},
+                 {"ancestors", ancestors_of(self), self->tokens},
                  {"rows", self->wanted, self->rows},
                  {"path", self->path, self->accepted}};
     for (size_t i = 0; i < TD_COUNT_OF(known); i++)
@@ -159,6 +167,7 @@ static td_status evaluate(verification *self, ir_graph *graph)
         set_symbols(self, symbols);
     for (size_t i = 0; i < graph->input_count && status == TD_OK; i++)
         status = set_input(self, graph->inputs[i], &inputs[i]);
+    ir_evaluator_set_tail(self->evaluator, self->tail);
     if (status == TD_OK)
         status = ir_evaluator_run(self->evaluator, graph, symbols, inputs, true);
     td_release(context, symbols);
@@ -226,7 +235,7 @@ static td_status compare_all(verification *self, const sched_graph_plan *plan, u
         for (uint32_t i = 0; i < node->output_count; i++) {
             const ir_value *value = node->outputs[i];
             const ir_tensor *expected = ir_evaluator_value(self->evaluator, value);
-            const bool quantised = node->op == IR_OP_quantize_rows && i == 0;
+            const bool quantised = ir_value_is_quantised(value);
             if (expected == NULL || expected->type != (quantised ? IR_I8 : IR_F32) ||
                 plan->offset[value->id] == UINT64_MAX)
                 return td_fail(self->context, TD_INTERNAL, "node \"%s\" (%s) cannot be compared",
@@ -275,6 +284,7 @@ static uint64_t pick(verification *self, uint64_t below)
 static void fill_pass(verification *self, uint32_t tokens, const int *parents)
 {
     const uint32_t words = self->info->ancestor_words;
+    self->tail = 0;
     self->tokens = tokens;
     self->rows = 0;
     memset(self->ancestors, 0, (size_t)tokens * words * sizeof *self->ancestors);
@@ -309,22 +319,86 @@ static td_status run_chunk(verification *self, const char *step, uint32_t tokens
     return run_commit(self, tokens);
 }
 
+/* --- trees --- */
+
+/* The logits (the first output) of the last pass's row `row`, as the evaluator has them. */
+static const float *logits_of(const verification *self, uint32_t row)
+{
+    const ir_graph *graph = self->request->plan->graphs[0].graph;
+    const ir_tensor *logits = ir_evaluator_value(self->evaluator, graph->outputs[0]);
+    return (const float *)logits->data + (size_t)row * self->info->logits.columns;
+}
+
+/* Passes the prepared tree of `tokens` tokens level by level and keeps the logits of each token. */
+static td_status run_levels(verification *self, uint32_t tokens, float *logits)
+{
+    const size_t columns = self->info->logits.columns;
+    for (uint32_t first = 0, end; first < tokens; first = end) {
+        for (end = first + 1; end < tokens && self->positions[end] == self->positions[first];)
+            end++;
+        self->tail = first;
+        self->tokens = end - first;
+        want_rows(self, self->tokens);
+        TD_TRY(run_forward(self, "level of a tree"));
+        for (uint32_t i = 0; i < self->rows; i++)
+            memcpy(logits + (first + (size_t)self->wanted[i]) * columns, logits_of(self, i),
+                   columns * sizeof *logits);
+    }
+    self->tail = 0;
+    self->tokens = tokens;
+    return TD_OK;
+}
+
+/* Passes the prepared tree level by level and at once. The evaluator's logits stand for those of
+ * the compiled code, which are compared with them at every pass. */
+static td_status run_both_ways(verification *self)
+{
+    const size_t columns = self->info->logits.columns;
+    const uint32_t tokens = self->tokens;
+    float *logits = td_allocate(self->context, tokens * columns * sizeof *logits);
+    if (logits == NULL)
+        return td_fail_memory(self->context);
+    td_status status = run_levels(self, tokens, logits);
+    if (status == TD_OK) {
+        want_rows(self, tokens);
+        status = run_forward(self, "tree");
+    }
+    for (uint32_t i = 0; i < self->rows && status == TD_OK; i++)
+        for (size_t j = 0; j < columns; j++)
+            if (!same_bits(logits_of(self, i)[j], logits[(size_t)self->wanted[i] * columns + j])) {
+                fprintf(self->report,
+                        "tree: logit %zu of token %d is another one when levels are passed one by "
+                        "one\n",
+                        j, self->wanted[i]);
+                self->equal = false;
+                break;
+            }
+    td_release(self->context, logits);
+    return status;
+}
+
+/* As many as a pass takes, and gives the logits of. */
+static int tree_tokens(const verification *self)
+{
+    uint32_t tokens = MAX_TREE;
+    tokens = tokens < self->info->max_tokens ? tokens : self->info->max_tokens;
+    return (int)(tokens < self->info->max_rows ? tokens : self->info->max_rows);
+}
+
 /* A random tree whose parents ascend, so that tokens come in depth order; its deepest path is
  * committed. */
 static td_status run_tree(verification *self)
 {
-    int parents[MAX_TREE], depth[MAX_TREE], chain[MAX_TREE];
-    const int tokens = self->info->max_tokens < MAX_TREE ? (int)self->info->max_tokens : MAX_TREE;
+    int parents[MAX_TREE], chain[MAX_TREE];
+    const int tokens = tree_tokens(self);
     int parent = -1, length = 0;
     for (int i = 0; i < tokens; i++) {
         parents[i] = parent;
-        depth[i] = parent < 0 ? 1 : depth[parent] + 1;
         if (parent < i && pick(self, 2) == 0)
             parent++;
     }
     fill_pass(self, (uint32_t)tokens, parents);
-    want_rows(self, (uint32_t)tokens);
-    TD_TRY(run_forward(self, "tree"));
+    TD_TRY(run_both_ways(self));
     for (int at = tokens - 1; at >= 0; at = parents[at])
         chain[length++] = at;
     for (int i = 0; i < length; i++)

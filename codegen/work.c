@@ -22,9 +22,9 @@ static const struct {
     ir_opcode op;
     uint64_t picoseconds;
 } rows[] = {
-    {IR_OP_rms_norm, 200},      {IR_OP_rotary_table, 10000}, {IR_OP_rope, 300},
-    {IR_OP_silu, 500},          {IR_OP_gated_silu, 700},     {IR_OP_embed, 2000},
-    {IR_OP_quantize_rows, 500},
+    {IR_OP_rms_norm, 200},      {IR_OP_rotary_table, 10000},    {IR_OP_rope, 300},
+    {IR_OP_silu, 500},          {IR_OP_gated_silu, 700},        {IR_OP_embed, 2000},
+    {IR_OP_quantize_rows, 500}, {IR_OP_rms_norm_quantize, 700},
 };
 
 #define OTHER_PICOSECONDS 200 /* anything that only moves, adds or multiplies */
@@ -44,17 +44,6 @@ static uint64_t row_elements(const cg_entry *entry, const ir_value *value)
     for (uint32_t i = 1; i < value->shape.rank; i++)
         elements *= (uint64_t)ir_dim_bound(entry->graph->module, &value->shape.dim[i]);
     return elements;
-}
-
-/* The matrix of a product, or NULL. */
-static const ir_constant *product_weight(const ir_node *node)
-{
-    const uint32_t place = node->op == IR_OP_linear             ? 1
-                           : node->op == IR_OP_linear_quantized ? 2
-                                                                : 0;
-    if (place == 0 || node->inputs[place]->kind != IR_VALUE_CONSTANT)
-        return NULL;
-    return node->inputs[place]->constant;
 }
 
 /* rows * each, but at least `least`: reading overlaps with computing. In picoseconds, the result in
@@ -88,6 +77,26 @@ static LLVMValueRef attention_work(const cg_entry *entry, const ir_node *node, L
                      row * 2 * 1000 * PRODUCT_ATTENTION / entry->lowering->cpu->vector_bits);
 }
 
+/* The weights are read once, and every row is multiplied by all of them. */
+static LLVMValueRef product_work(const cg_entry *entry, const ir_node *node,
+                                 const ir_products *products, LLVMValueRef count)
+{
+    const uint64_t divisor = products->quantised ? PRODUCT_QUANTISED : PRODUCT_F32;
+    const uint64_t rate = entry->weights->bytes > SMALL_MODEL ? STREAM_BYTES : CACHE_BYTES;
+    uint64_t bytes = 0, multiplications = 0;
+    for (uint32_t i = products->first; i < products->first + products->count; i++) {
+        const ir_value *weight = node->inputs[i];
+        uint64_t elements;
+        if (weight->kind != IR_VALUE_CONSTANT ||
+            !ir_shape_elements_bound(entry->graph->module, &weight->shape, &elements))
+            continue;
+        multiplications += elements;
+        bytes += elements * ir_type_bits(weight->constant->type) / 8;
+    }
+    return longer_of(&entry->lowering->build, bytes * 1000 / rate, count,
+                     multiplications * 1000 * divisor / entry->lowering->cpu->vector_bits);
+}
+
 LLVMValueRef cg_moving_work(const cg_entry *entry, LLVMValueRef count, uint64_t elements)
 {
     return longer_of(&entry->lowering->build, 0, count,
@@ -108,18 +117,10 @@ td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef 
         *work = attention_work(entry, node, count);
         return TD_OK;
     }
-    const ir_constant *weight = product_weight(node);
-    uint64_t elements;
-    if (weight == NULL ||
-        !ir_shape_elements_bound(entry->graph->module, &weight->shape, &elements)) {
-        *work =
-            longer_of(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
-        return TD_OK;
-    }
-    const uint64_t divisor = node->op == IR_OP_linear ? PRODUCT_F32 : PRODUCT_QUANTISED;
-    const uint64_t picoseconds = elements * 1000 * divisor / entry->lowering->cpu->vector_bits;
-    const uint64_t bytes = elements * ir_type_bits(weight->type) / 8;
-    const uint64_t rate = entry->weights->bytes > SMALL_MODEL ? STREAM_BYTES : CACHE_BYTES;
-    *work = longer_of(build, bytes * 1000 / rate, count, picoseconds);
+    ir_products products;
+    *work =
+        ir_node_products(node, &products)
+            ? product_work(entry, node, &products, count)
+            : longer_of(build, 0, count, row_elements(entry, out) * element_picoseconds(node->op));
     return TD_OK;
 }

@@ -26,6 +26,9 @@ typedef struct fe_model {
                           could not be raised */
     bool raised;
     uint32_t vocabulary, context_length;
+    /* A trimmed head: the id of each column of the logits, ascending. NULL: column j is id j. */
+    const int32_t *head_ids;
+    uint32_t head_count;
     int32_t bos_id, eos_id;     /* -1: unknown */
     const char *tokenizer_path; /* a tokenizer found with the model, or NULL */
 } fe_model;
@@ -46,7 +49,9 @@ td_status fe_import_gguf(td_context *context, const char *path, const fe_options
 td_status fe_read_openvino(td_context *context, const char *path, const fe_options *options,
                            ir_module **module);
 
-/* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it. */
+/* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it. The
+ * map of a trimmed head is a result "d2t", a constant i64[columns] of id - column, as EAGLE-3
+ * drafters have it; fe_import_openvino takes it back. */
 td_status fe_write_openvino(const fe_model *model, const char *path);
 
 /* --- tokenizers --- */

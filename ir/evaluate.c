@@ -102,6 +102,11 @@ void ir_evaluator_reset(ir_evaluator *evaluator)
         ir_evaluate_forget_state(evaluator, &evaluator->states.items[i]);
 }
 
+void ir_evaluator_set_tail(ir_evaluator *evaluator, uint32_t tail)
+{
+    evaluator->tail = tail;
+}
+
 void ir_evaluator_release(ir_evaluator *evaluator)
 {
     if (evaluator == NULL)
@@ -501,7 +506,7 @@ static td_status take_operand(ir_evaluator *evaluator, const ir_node *node, uint
     const ir_evaluate_row *row = ir_evaluate_row_of(node->op);
     *operand = &slot->tensor;
     if (slot->value == NULL && value->kind == IR_VALUE_CONSTANT) {
-        if (row->streamed_input == (int)number) {
+        if (row->streamed_input == (int)number || ir_node_reads_weight(node, number)) {
             *operand = shape;
             return describe_constant(value->constant, shape)
                        ? TD_OK

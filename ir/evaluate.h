@@ -43,6 +43,11 @@ uint32_t ir_evaluator_committed(const ir_evaluator *evaluator, const ir_state *s
 const float *ir_evaluator_cache(const ir_evaluator *evaluator, const ir_state *state, bool values);
 void ir_evaluator_reset(ir_evaluator *evaluator); /* empties all states */
 
+/* Lets the runs that follow leave the first `tail` places of every cache's tail as earlier runs
+ * filled them, and put their own tokens behind; 0, until it is called. A run fails when fewer
+ * tokens stand there. */
+void ir_evaluator_set_tail(ir_evaluator *evaluator, uint32_t tail);
+
 /* Evaluates only the cone of `value`: inputs that it does not read may have NULL data. A shape_of
  * whose operand's declared shape is told by the symbols needs no operand, and a state that was
  * never written reads as zeros of its declared shape unless its initial value fits. Used by passes

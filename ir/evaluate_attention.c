@@ -4,7 +4,8 @@
  *
  * A cache holds K and V as [kv_heads][slots][head_size] in f32, already rounded to its element
  * type. The first `committed` slots are visible to every query, the tail behind them holds the
- * tokens of the current pass, whose visibility is a bit mask of ancestors. */
+ * tokens of the current pass and of earlier ones that were not committed, whose visibility is a bit
+ * mask of ancestors. */
 #include "ir/evaluate_private.h"
 #include "ir/numerics.h"
 
@@ -54,15 +55,16 @@ static void round_row(ir_type type, float *row, uint64_t size)
         row[d] = ir_f16_to_f32(ir_f32_to_f16(row[d]));
 }
 
-/* Writes rows [tokens, kv_heads * head_size] to the tail. */
+/* Writes the pass's rows [tokens, kv_heads * head_size] to their places in the tail. */
 static void write_tail(const ir_evaluator *evaluator, const ir_state_data *cache, uint64_t tokens,
                        const float *rows, float *numbers)
 {
     const ir_state *state = cache->state;
     uint64_t size = state->head_size, width = state->kv_heads * size;
+    uint64_t first = (uint64_t)cache->committed + evaluator->tail;
     for (uint64_t token = 0; token < tokens; token++)
         for (uint64_t head = 0; head < state->kv_heads; head++) {
-            float *slot = numbers + slot_offset(evaluator, state, head, cache->committed + token);
+            float *slot = numbers + slot_offset(evaluator, state, head, first + token);
             memcpy(slot, rows + token * width + head * size, size * sizeof *slot);
             round_row(state->type, slot, size);
         }
@@ -141,6 +143,7 @@ static void attend(const head_query *query, float *out)
 
 typedef struct cached_pass {
     uint64_t tokens, heads, words;
+    uint64_t tail; /* its first token's place there */
     const int64_t *ancestors;
     const float *q, *k, *v;
 } cached_pass;
@@ -169,24 +172,32 @@ static td_status take_pass(ir_evaluator *evaluator, const ir_node *node,
                                 heads, state->kv_heads);
     uint64_t tokens = inputs[0]->rank > 0 ? (uint64_t)inputs[0]->dim[0] : 0;
     uint64_t width = (uint64_t)state->kv_heads * state->head_size;
+    uint64_t tail = (uint64_t)evaluator->tail + tokens; /* after the pass */
+    if (evaluator->tail > cache->tail)
+        return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                                "the tail of cache \"%s\" holds %" PRIu32 " tokens; %" PRIu32
+                                " of them cannot stay",
+                                state->name, cache->tail, evaluator->tail);
     TD_TRY(check_rows(evaluator, node, inputs[0], 1, tokens, (uint64_t)heads * state->head_size));
     TD_TRY(check_rows(evaluator, node, inputs[1], 2, tokens, width));
     TD_TRY(check_rows(evaluator, node, inputs[2], 3, tokens, width));
     TD_TRY(ir_evaluate_want_integers(evaluator, node, mask, 4));
     if (mask->rank != 2 || (uint64_t)mask->dim[0] != tokens ||
-        (uint64_t)mask->dim[1] < tokens / 64 + (tokens % 64 != 0))
+        (uint64_t)mask->dim[1] < tail / 64 + (tail % 64 != 0))
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "operand 4 (ancestors) must have the shape [%" PRIu64
-                                ", words] with 64 bits a word",
-                                tokens);
-    if (tokens > evaluator->slots || cache->committed > evaluator->slots - tokens)
+                                ", words] with 64 bits a word and a bit for each of %" PRIu64
+                                " tokens of the tail",
+                                tokens, tail);
+    if (tail > evaluator->slots || cache->committed > evaluator->slots - tail)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "cache \"%s\" has %" PRIu32 " slots; %" PRIu32
                                 " are committed, so %" PRIu64 " more tokens do not fit",
-                                state->name, evaluator->slots, cache->committed, tokens);
+                                state->name, evaluator->slots, cache->committed, tail);
     *pass = (cached_pass){.tokens = tokens,
                           .heads = (uint64_t)heads,
                           .words = (uint64_t)mask->dim[1],
+                          .tail = evaluator->tail,
                           .ancestors = ir_tensor_integers(evaluator, mask),
                           .q = ir_tensor_floats(evaluator, inputs[0]),
                           .k = ir_tensor_floats(evaluator, inputs[1]),
@@ -196,25 +207,27 @@ static td_status take_pass(ir_evaluator *evaluator, const ir_node *node,
                : TD_OK;
 }
 
-/* Slots that token `token` sees, in logical order. Its last ancestor must be itself. */
+/* Slots that token `token` sees, in logical order. Its last ancestor must be itself, at its place
+ * in the tail. */
 static td_status list_visible(ir_evaluator *evaluator, const ir_node *node, const cached_pass *pass,
                               uint64_t token, uint32_t committed, uint32_t *visible,
                               uint64_t *count)
 {
     const int64_t *mask = pass->ancestors + token * pass->words;
-    uint64_t seen = 0;
+    uint64_t seen = 0, own = pass->tail + token;
     for (uint32_t slot = 0; slot < committed; slot++)
         visible[seen++] = slot;
     for (uint64_t j = 0; j < pass->words * 64; j++) {
         if (((uint64_t)mask[j / 64] >> j % 64 & 1) == 0)
             continue;
-        if (j > token)
+        if (j > own)
             return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                    "ancestors of token %" PRIu64 " name the later token %" PRIu64,
-                                    token, j);
+                                    "ancestors of token %" PRIu64 " name the later place %" PRIu64
+                                    " of the tail; its own is %" PRIu64,
+                                    token, j, own);
         visible[seen++] = committed + (uint32_t)j;
     }
-    if (seen == committed || visible[seen - 1] != committed + token)
+    if (seen == committed || visible[seen - 1] != committed + own)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "ancestors of token %" PRIu64 " do not name the token itself",
                                 token);
@@ -233,10 +246,10 @@ td_status ir_evaluate_cached_attention(ir_evaluator *evaluator, const ir_node *n
     TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, 2, inputs[0]->dim, &outputs[0]));
     write_tail(evaluator, cache, pass.tokens, pass.k, cache->keys);
     write_tail(evaluator, cache, pass.tokens, pass.v, cache->values);
-    cache->tail = (uint32_t)pass.tokens;
+    cache->tail = (uint32_t)(pass.tail + pass.tokens);
 
     uint32_t *visible =
-        ir_evaluate_scratch(evaluator, cache->committed + pass.tokens, sizeof *visible);
+        ir_evaluate_scratch(evaluator, (uint64_t)cache->committed + cache->tail, sizeof *visible);
     head_query query = {.visible = visible,
                         .size = size,
                         .scale = (float)ir_node_float(node, "scale", 1.0 / sqrt((double)size)),

@@ -94,10 +94,11 @@ td_status ir_evaluate_select_rows(ir_evaluator *evaluator, const ir_node *node,
     return TD_OK;
 }
 
-/* --- rms_norm --- */
+/* --- rms_norm, quantize_rows --- */
 
-td_status ir_evaluate_rms_norm(ir_evaluator *evaluator, const ir_node *node,
-                               const ir_tensor *const *inputs, ir_tensor *outputs)
+/* Normalised rows, in scratch. */
+static td_status normalise(ir_evaluator *evaluator, const ir_node *node,
+                           const ir_tensor *const *inputs, float **result)
 {
     const ir_tensor *x = inputs[0], *weight = inputs[1];
     TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
@@ -107,52 +108,78 @@ td_status ir_evaluate_rms_norm(ir_evaluator *evaluator, const ir_node *node,
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "rows of %" PRIu64 " are no multiple of the weight's %" PRIu64,
                                 row_length(x), length);
-    TD_TRY(ir_evaluate_allocate_like(evaluator, node, x->type, x, &outputs[0]));
     const float *row = ir_tensor_floats(evaluator, x), *w = ir_tensor_floats(evaluator, weight);
-    float *result = ir_evaluate_scratch(evaluator, x->elements, sizeof *result);
-    if (row == NULL || w == NULL || result == NULL)
+    *result = ir_evaluate_scratch(evaluator, x->elements, sizeof **result);
+    if (row == NULL || w == NULL || *result == NULL)
         return td_fail_memory(evaluator->context);
     float epsilon = (float)ir_node_float(node, "epsilon", 0.0);
-    float *y = result;
+    float *y = *result;
     for (uint64_t done = 0; done < x->elements; done += length, row += length, y += length) {
         float sum = ir_row_dot(row, row, length);
         float r = 1.0f / sqrtf(sum / (float)length + epsilon);
         for (uint64_t i = 0; i < length; i++)
             y[i] = row[i] * r * w[i];
     }
+    return TD_OK;
+}
+
+td_status ir_evaluate_rms_norm(ir_evaluator *evaluator, const ir_node *node,
+                               const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    float *result = NULL;
+    TD_TRY(normalise(evaluator, node, inputs, &result));
+    TD_TRY(ir_evaluate_allocate_like(evaluator, node, inputs[0]->type, inputs[0], &outputs[0]));
     ir_tensor_store_floats(&outputs[0], result);
     return TD_OK;
 }
 
-/* --- quantize_rows --- */
+td_status ir_evaluate_quantised(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *like,
+                                const float *numbers, ir_tensor *outputs)
+{
+    const uint64_t length = row_length(like);
+    const uint64_t blocks = (length + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
+    int64_t dims[IR_MAX_RANK];
+    memcpy(dims, like->dim, sizeof dims);
+    dims[like->rank - 1] = (int64_t)blocks;
+    TD_TRY(ir_evaluate_allocate_like(evaluator, node, IR_I8, like, &outputs[0]));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, like->rank, dims, &outputs[1]));
+    int8_t *q = outputs[0].data;
+    float *scale = outputs[1].data;
+    for (uint64_t row = row_count(like); row > 0; row--, numbers += length, q += length)
+        for (uint64_t first = 0; first < length; first += IR_QUANTIZE_BLOCK) {
+            const uint64_t left = length - first;
+            *scale++ = ir_quantize_block(
+                numbers + first, left < IR_QUANTIZE_BLOCK ? left : IR_QUANTIZE_BLOCK, q + first);
+        }
+    return TD_OK;
+}
+
+static td_status refuse_scalar(ir_evaluator *evaluator, const ir_node *node)
+{
+    return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                            "its operand is a scalar; rows are accepted");
+}
 
 td_status ir_evaluate_quantize_rows(ir_evaluator *evaluator, const ir_node *node,
                                     const ir_tensor *const *inputs, ir_tensor *outputs)
 {
-    const ir_tensor *x = inputs[0];
-    TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
-    if (x->rank == 0)
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its operand is a scalar; rows are accepted");
-    const uint64_t length = row_length(x);
-    const uint64_t blocks = (length + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
-    int64_t dims[IR_MAX_RANK];
-    memcpy(dims, x->dim, sizeof dims);
-    dims[x->rank - 1] = (int64_t)blocks;
-    TD_TRY(ir_evaluate_allocate_like(evaluator, node, IR_I8, x, &outputs[0]));
-    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, x->rank, dims, &outputs[1]));
-    const float *row = ir_tensor_floats(evaluator, x);
-    if (row == NULL)
+    TD_TRY(ir_evaluate_want_floats(evaluator, node, inputs[0], 1));
+    if (inputs[0]->rank == 0)
+        return refuse_scalar(evaluator, node);
+    const float *rows = ir_tensor_floats(evaluator, inputs[0]);
+    if (rows == NULL)
         return td_fail_memory(evaluator->context);
-    int8_t *q = outputs[0].data;
-    float *scale = outputs[1].data;
-    for (uint64_t token = 0; token < row_count(x); token++, row += length, q += length)
-        for (uint64_t first = 0; first < length; first += IR_QUANTIZE_BLOCK) {
-            const uint64_t left = length - first;
-            *scale++ = ir_quantize_block(
-                row + first, left < IR_QUANTIZE_BLOCK ? left : IR_QUANTIZE_BLOCK, q + first);
-        }
-    return TD_OK;
+    return ir_evaluate_quantised(evaluator, node, inputs[0], rows, outputs);
+}
+
+td_status ir_evaluate_rms_norm_quantize(ir_evaluator *evaluator, const ir_node *node,
+                                        const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    float *rows = NULL;
+    if (inputs[0]->rank == 0)
+        return refuse_scalar(evaluator, node);
+    TD_TRY(normalise(evaluator, node, inputs, &rows));
+    return ir_evaluate_quantised(evaluator, node, inputs[0], rows, outputs);
 }
 
 /* --- rotary_table, rope --- */

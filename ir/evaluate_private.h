@@ -32,8 +32,8 @@ typedef struct ir_state_data {
     ir_tensor value;       /* plain: what was written, rank and data */
     ir_tensor pending;     /* plain: written in the pass that runs */
     bool written, has_pending;
-    float *keys, *values; /* cache: [kv_heads][slots][head_size] */
-    uint32_t committed, tail;
+    float *keys, *values;     /* cache: [kv_heads][slots][head_size] */
+    uint32_t committed, tail; /* tokens there */
 } ir_state_data;
 
 /* The tensor of one value of the last run. */
@@ -50,6 +50,7 @@ struct ir_evaluator {
     const ir_module *module;
     td_context *context;
     uint32_t slots;
+    uint32_t tail;                /* places of each cache's tail that stay */
     TD_ARRAY(ir_decoded) decoded; /* by index of the constant */
     uint64_t decoded_bytes;
     TD_ARRAY(ir_state_data) states; /* by index in the module */
@@ -65,8 +66,8 @@ typedef td_status (*ir_evaluate_function)(ir_evaluator *evaluator, const ir_node
 
 typedef struct ir_evaluate_row {
     ir_evaluate_function function; /* NULL: cannot be executed */
-    int streamed_input; /* a constant here is read piece by piece: its tensor has no data; -1: none
-                         */
+    int streamed_input; /* a constant here is read piece by piece, as weights of products are: its
+                           tensor has no data; -1: none */
     int shape_input;    /* this one may be a graph input without data; -1: none */
 } ir_evaluate_row;
 
@@ -186,6 +187,12 @@ td_status ir_panels_of_numbers(ir_evaluator *evaluator, const float *numbers, ui
 td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
                              const float *block_scales, float *out);
 
+/* --- quantised activations (ir/evaluate_language.c) --- */
+
+/* quantize_rows of numbers in rows of the shape of `like`: integers and scales to outputs 0, 1. */
+td_status ir_evaluate_quantised(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *like,
+                                const float *numbers, ir_tensor *outputs);
+
 /* --- the ops, by file --- */
 
 #define IR_EVALUATE(name)                                                                          \
@@ -201,8 +208,10 @@ IR_EVALUATE(convert);
 
 /* ir/evaluate_products.c */
 IR_EVALUATE(matmul);
-IR_EVALUATE(linear);
-IR_EVALUATE(linear_quantized);
+
+/* ir/evaluate_linear.c */
+IR_EVALUATE(products);
+IR_EVALUATE(merge_largest);
 
 /* ir/evaluate_reduce.c */
 IR_EVALUATE(reduce);
@@ -242,6 +251,7 @@ IR_EVALUATE(write_state);
 IR_EVALUATE(embed);
 IR_EVALUATE(rms_norm);
 IR_EVALUATE(quantize_rows);
+IR_EVALUATE(rms_norm_quantize);
 IR_EVALUATE(rotary_table);
 IR_EVALUATE(rope);
 IR_EVALUATE(gated_silu);

@@ -1,4 +1,4 @@
-/* Matrix products: linear over weights read panel by panel, and matmul of two activations.
+/* Matrix products: weights read panel by panel, and matmul of two activations.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
@@ -244,105 +244,6 @@ td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
         }
     }
     return TD_OK;
-}
-
-/* --- linear --- */
-
-/* Allocates [.., rows of the weight] for activations [.., columns of the weight]. */
-static td_status allocate_product(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *x,
-                                  const ir_tensor *weight, ir_tensor *out)
-{
-    if (x->rank == 0 || weight->rank != 2 || x->dim[x->rank - 1] != weight->dim[1])
-        return ir_evaluate_fail(
-            evaluator, node, TD_INVALID,
-            "its activations have rows of %" PRId64 " numbers; the weight wants %" PRId64,
-            x->rank > 0 ? x->dim[x->rank - 1] : 0, weight->rank == 2 ? weight->dim[1] : 0);
-    int64_t dims[IR_MAX_RANK];
-    memcpy(dims, x->dim, sizeof dims);
-    dims[x->rank - 1] = weight->dim[0];
-    return ir_evaluate_allocate(evaluator, node, IR_F32, x->rank, dims, out);
-}
-
-/* Adds input number `number` (from 0), the bias, if the node has it, to every row. */
-static td_status add_bias(ir_evaluator *evaluator, const ir_node *node,
-                          const ir_tensor *const *inputs, uint32_t number, ir_tensor *out)
-{
-    if (node->input_count <= number)
-        return TD_OK;
-    const ir_tensor *bias = inputs[number];
-    const uint64_t rows = (uint64_t)out->dim[out->rank - 1];
-    if (bias->elements != rows)
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its bias has %" PRIu64 " numbers; the weight has %" PRIu64 " rows",
-                                bias->elements, rows);
-    TD_TRY(ir_evaluate_want_floats(evaluator, node, bias, (int)number + 1));
-    const float *added = ir_tensor_floats(evaluator, bias);
-    if (added == NULL)
-        return td_fail_memory(evaluator->context);
-    float *result = out->data;
-    for (uint64_t first = 0; first < out->elements; first += rows)
-        for (uint64_t row = 0; row < rows; row++)
-            result[first + row] = result[first + row] + added[row];
-    return TD_OK;
-}
-
-static uint64_t token_count(const ir_tensor *x)
-{
-    return (uint64_t)ir_dims_product(x->dim, 0, x->rank - 1);
-}
-
-td_status ir_evaluate_linear(ir_evaluator *evaluator, const ir_node *node,
-                             const ir_tensor *const *inputs, ir_tensor *outputs)
-{
-    const ir_tensor *x = inputs[0], *weight = inputs[1];
-    TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
-    TD_TRY(allocate_product(evaluator, node, x, weight, &outputs[0]));
-    const float *numbers = ir_tensor_floats(evaluator, x);
-    if (numbers == NULL)
-        return td_fail_memory(evaluator->context);
-    ir_panels panels = {0};
-    if (weight->data == NULL) {
-        TD_TRY(ir_panels_of_constant(evaluator, node->inputs[1]->constant, &panels));
-    } else {
-        TD_TRY(ir_evaluate_want_floats(evaluator, node, weight, 2));
-        const float *weights = ir_tensor_floats(evaluator, weight);
-        if (weights == NULL)
-            return td_fail_memory(evaluator->context);
-        TD_TRY(ir_panels_of_numbers(evaluator, weights, (uint64_t)weight->dim[0],
-                                    (uint64_t)weight->dim[1], weight->dim[1], 1, &panels));
-    }
-    TD_TRY(ir_panels_multiply(&panels, token_count(x), numbers, NULL, outputs[0].data));
-    return add_bias(evaluator, node, inputs, 2, &outputs[0]);
-}
-
-/* The integers as floats, which hold them exactly. */
-static float *widen(ir_evaluator *evaluator, const ir_tensor *q)
-{
-    float *wide = ir_evaluate_scratch(evaluator, q->elements, sizeof *wide);
-    const int8_t *stored = q->data;
-    for (uint64_t i = 0; wide != NULL && i < q->elements; i++)
-        wide[i] = (float)stored[i];
-    return wide;
-}
-
-td_status ir_evaluate_linear_quantized(ir_evaluator *evaluator, const ir_node *node,
-                                       const ir_tensor *const *inputs, ir_tensor *outputs)
-{
-    const ir_tensor *q = inputs[0], *scales = inputs[1], *weight = inputs[2];
-    TD_TRY(allocate_product(evaluator, node, q, weight, &outputs[0]));
-    const int64_t blocks = (weight->dim[1] + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
-    if (scales->rank != q->rank || scales->dim[q->rank - 1] != blocks ||
-        token_count(scales) != token_count(q))
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its scales must be [%" PRIu64 ", %" PRId64 "]", token_count(q),
-                                blocks);
-    const float *integers = widen(evaluator, q);
-    if (integers == NULL)
-        return td_fail_memory(evaluator->context);
-    ir_panels panels = {0};
-    TD_TRY(ir_panels_of_constant(evaluator, node->inputs[2]->constant, &panels));
-    TD_TRY(ir_panels_multiply(&panels, token_count(q), integers, scales->data, outputs[0].data));
-    return add_bias(evaluator, node, inputs, 3, &outputs[0]);
 }
 
 /* --- matmul --- */

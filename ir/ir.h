@@ -377,6 +377,40 @@ typedef struct ir_op_info {
 const ir_op_info *ir_op(ir_opcode op);
 bool ir_op_from_name(const char *name, ir_opcode *op);
 
+/* --- products --- */
+
+/* Where the operands of a product stand, of `linear`, `linear_quantized` and of what fusion makes
+ * of them: an addend, activations (quantised ones with their scales behind), weights, biases. */
+typedef struct ir_products {
+    bool quantised;        /* activations are those of quantize_rows */
+    bool adds;             /* input 0 is added to the product */
+    bool gated;            /* the result is silu(first product) * second product */
+    bool quantises;        /* the result goes through quantize_rows */
+    bool largest;          /* only the largest numbers of a row are kept */
+    uint32_t activations;  /* input number of x, or of its integers */
+    uint32_t first, count; /* weights */
+    uint32_t biases;       /* input number of the first of `count`; 0: none */
+} ir_products;
+
+/* The most weights that linear_group takes. */
+#define IR_MOST_GROUPED 4
+
+/* Columns of which linear_largest keeps one. */
+#define IR_LARGEST_BLOCK 64
+
+/* Fills in *products for an op of that family; false for any other. */
+bool ir_node_products(const ir_node *node, ir_products *products);
+/* Whether input `input` of the node is a weight of such an op. */
+bool ir_node_reads_weight(const ir_node *node, uint32_t input);
+
+/* Whether a value holds the integers of quantised activations: a node makes them as its first
+ * result, and their scales as its second. */
+static inline bool ir_value_is_quantised(const ir_value *value)
+{
+    return value->kind == IR_VALUE_RESULT && value->type == IR_I8 && value->output == 0 &&
+           value->producer->output_count == 2;
+}
+
 /* --- whole-module services --- */
 
 /* Structure (acyclic order, arity, ownership), types and shapes (re-inferred and compared), states

@@ -115,7 +115,7 @@ typedef struct tandem_model_info {
 /* Named places in the arena for the runtime's own needs, planned together with the passes. */
 enum {
     TANDEM_SCRATCH_DRAFT_PROBABILITIES, /* f32[max_draft][drafter vocabulary] */
-    TANDEM_SCRATCH_PROBABILITIES,       /* f32[target vocabulary]: a row being verified */
+    TANDEM_SCRATCH_PROBABILITIES,       /* f64[target vocabulary]: a row being verified */
     TANDEM_SCRATCH_COUNT
 };
 
@@ -128,8 +128,10 @@ typedef struct tandem_plan_info {
     uint64_t weights, arena, tokenizer, code, overhead; /* overhead: libc, stacks, tables */
     uint64_t slot_bytes;                                /* of both models per slot */
     uint32_t minimum_slots, slots; /* slots: the most this artefact may be started with */
+    uint32_t drafter_slots;        /* the most that are of use to the drafter */
+    uint32_t threads, sessions;    /* planned for; sessions: the default at start */
     uint64_t budget;               /* --memory-budget, 0: none was given */
-    uint64_t resident;             /* at `slots` */
+    uint64_t resident;             /* at `slots`, `threads`, `sessions` */
     uint64_t address_space;
 } tandem_plan_info;
 

@@ -25,13 +25,20 @@ const char rt_help[] =
     "  --max-tokens N         at most this many tokens (256)\n"
     "  --temperature T        0: always the most probable token (0)\n"
     "  --seed S               of the draws when T > 0 (0)\n"
+    "  --top-k K              draw from the K most probable tokens (0: all)\n"
+    "  --top-p P              draw from the most probable tokens that have P of the mass (0: all)\n"
+    "  --min-p P              draw from tokens with P of the largest probability (0: all)\n"
+    "  --repetition-penalty R, --repetition-window N\n"
+    "                         divide logits of the last N tokens (0: all) by R (0: not)\n"
     "  --ignore-eos           go on after the end of the text\n"
     "  --echo                 write the prompt first\n"
     "  --ids                  write token ids instead of text\n"
     "  --stats[=json]         figures on standard error, for people or as one JSON object\n"
     "\n"
     "How it is done; none of this changes the text at temperature 0\n"
-    "  --draft N              tokens drafted per round (2 with a drafter); 0: plain decoding\n"
+    "  --draft DRAFT          what is guessed per round: 0 nothing, N a chain of tokens (2 with a\n"
+    "                         drafter), rsd-c:2,2,1 children of each node by level, rsd-s:4x3 a\n"
+    "                         beam of 4 with 3 levels, auto\n"
     "  --threads N            (the processors it may use, at most 16)\n"
     "  --memory-budget SIZE   resident memory, such as 64M or 1.5G; fewer slots if need be\n"
     "  --slots N              room for so many tokens of prompt and text\n"
@@ -74,7 +81,14 @@ static const option_row rows[] = {
     {"max-tokens", VALUE_COUNT, FIELD(generate.max_tokens), 0, "a number from 0 to 4294967295"},
     {"temperature", VALUE_REAL, FIELD(generate.temperature), 0, "a number, 0 or more"},
     {"seed", VALUE_SEED, FIELD(generate.seed), 0, "a number from 0 to 2^64 - 1"},
-    {"draft", VALUE_COUNT, FIELD(generate.draft), 0, "a number, 0 or more"},
+    {"draft", VALUE_TEXT, FIELD(generate.draft), 0, "a draft"},
+    {"top-k", VALUE_COUNT, FIELD(generate.top_k), 0, "a number, 0 or more"},
+    {"top-p", VALUE_REAL, FIELD(generate.top_p), 0, "a number from 0 to 1"},
+    {"min-p", VALUE_REAL, FIELD(generate.min_p), 0, "a number from 0 to 1"},
+    {"repetition-penalty", VALUE_REAL, FIELD(generate.repetition_penalty), 0,
+     "a number, 0 or more"},
+    {"repetition-window", VALUE_COUNT, FIELD(generate.repetition_window), 0,
+     "a number, 0 or more"},
     {"threads", VALUE_COUNT, FIELD(open.threads), 1, "a number, 1 or more"},
     {"slots", VALUE_COUNT, FIELD(open.slots), 1, "a number, 1 or more"},
     {"memory-budget", VALUE_SIZE, FIELD(open.memory_budget), 0, "a size such as 64M or 1.5G"},
@@ -193,7 +207,7 @@ bool rt_read_command_line(int count, char **arguments, rt_command *command, tand
     for (size_t i = 0; i < ROW_COUNT; i++)
         table[i] = (struct option){rows[i].name, argument_rule(rows[i].kind), NULL, (int)i};
     *command = (rt_command){
-        .generate = {.max_tokens = 256, .draft = TANDEM_DRAFT_DEFAULT},
+        .generate = {.max_tokens = TANDEM_TOKENS_DEFAULT},
     };
     optind = 0; /* start afresh: may be called more than once */
     opterr = 0;

@@ -1,56 +1,18 @@
-/* The loop over rounds: prefill, how long a draft may be, when to stop, handing text out.
+/* The loop over rounds: options, prefill, when to stop, handing text out.
  *
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
 
-#include <math.h>
-
-static uint32_t smaller(uint32_t left, uint32_t right)
-{
-    return left < right ? left : right;
-}
-
-static uint32_t difference(uint32_t left, uint32_t right)
-{
-    return left > right ? left - right : 0;
-}
-
-/* Tokens to draft in the next round: what was asked for, as far as passes, slots and positions of
- * both models and the rest of the text have room. Depends on counts only, never on a draw. */
-static uint32_t draft_length(const tandem_session *session, const tandem_generate_options *options)
-{
-    const tandem_artefact *artefact = session->model->artefact;
-    if (artefact->model_count < 2)
-        return 0;
-    const tandem_model_info *target = &artefact->models[RT_TARGET];
-    const tandem_model_info *drafter = &artefact->models[RT_DRAFTER];
-    uint32_t draft = smaller(options->draft, artefact->max_draft);
-    draft = smaller(draft, smaller(target->max_tokens, target->max_rows) - 1);
-    /* A round adds one token more than it drafts. */
-    draft = smaller(draft, options->max_tokens - (uint32_t)session->counts.tokens - 1);
-    /* The target passes the last committed token and the draft; the drafter all but the last of
-     * these. */
-    draft = smaller(draft, difference(session->model->slots, session->length));
-    draft = smaller(draft, difference(target->context_length, session->length));
-    return smaller(draft, difference(drafter->context_length + 1, session->length));
-}
-
 /* Why no further round is possible; TANDEM_STOP_NONE when one is. */
-static tandem_stop find_stop(const tandem_session *session, const tandem_generate_options *options)
+static tandem_stop find_stop(const tandem_session *session, uint32_t left)
 {
-    if (session->counts.tokens >= options->max_tokens)
+    if (left == 0)
         return TANDEM_STOP_LENGTH;
-    if (session->length > session->model->slots)
+    if (rt_room(session, RT_TARGET) == 0)
         return TANDEM_STOP_SLOTS;
     if (session->length > session->model->artefact->models[RT_TARGET].context_length)
         return TANDEM_STOP_CONTEXT;
     return TANDEM_STOP_NONE;
-}
-
-static bool ends_text(const tandem_model *model, int32_t id)
-{
-    return (id == model->artefact->eos_id && id >= 0) ||
-           (model->tokenizer != NULL && rt_tokenizer_is_end(model->tokenizer, id));
 }
 
 /* Where text goes. */
@@ -110,71 +72,93 @@ static void start_text(tandem_session *session)
         }
 }
 
-/* Takes over what a round put behind the committed tokens, up to the end of the text. The caches
- * keep all committed tokens but the last. */
-static void take_over(tandem_session *session, const tandem_generate_options *options,
-                      uint32_t count)
+/* --- options --- */
+
+/* What options mean where they are 0. */
+static const tandem_generate_options plain_options;
+
+static tandem_status check_real(tandem_error *error, const char *name, double value, double most)
 {
-    const int32_t *ids = session->ids + session->length;
-    for (uint32_t i = 0; i < count && !options->ignore_end; i++)
-        if (ends_text(session->model, ids[i])) {
-            count = i + 1;
-            session->counts.stop = TANDEM_STOP_END;
-        }
-    session->length += count;
-    session->counts.tokens += count;
-    for (unsigned i = 0; i < session->model->artefact->model_count; i++)
-        rt_truncate(session, i, session->length - 1);
+    if (value >= 0 && value <= most)
+        return TANDEM_OK;
+    if (most < 1e30)
+        return rt_fail(error, TANDEM_INVALID, "%s %g cannot be used: 0 to %g can", name, value,
+                       most);
+    return rt_fail(error, TANDEM_INVALID, "%s %g cannot be used: 0 and above can", name, value);
 }
 
-static void prefill(tandem_session *session, bool drafts)
-{
-    double start = rt_seconds();
-    rt_catch_up(session, RT_TARGET, session->length - 1);
-    if (drafts)
-        rt_catch_up(session, RT_DRAFTER, session->length - 1);
-    session->counts.prefill_seconds = rt_seconds() - start;
-}
-
-static tandem_status check_options(tandem_session *session, const tandem_generate_options *options)
+static tandem_status read_rule(tandem_session *session, const tandem_generate_options *options,
+                               rt_rule *rule)
 {
     tandem_error *error = &session->model->error;
-    if (!(options->temperature >= 0) || isinf(options->temperature))
-        return rt_fail(error, TANDEM_INVALID, "temperature %g cannot be used: 0 and above can",
-                       options->temperature);
+    const struct {
+        const char *name;
+        double value, most;
+    } reals[] = {{"temperature", options->temperature, 1e30},
+                 {"top-p", options->top_p, 1},
+                 {"min-p", options->min_p, 1},
+                 {"repetition penalty", options->repetition_penalty, 1e30}};
+    *rule = (rt_rule){
+        .warp = {options->temperature, options->top_k, options->top_p, options->min_p,
+                 options->repetition_penalty, options->repetition_window},
+        .seed = options->seed,
+        .ignore_end = options->ignore_end,
+    };
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        tandem_status status = check_real(error, reals[i].name, reals[i].value, reals[i].most);
+        if (status != TANDEM_OK)
+            return status;
+    }
     if (session->length == 0)
         return rt_fail(error, TANDEM_INVALID,
                        "there is nothing to continue: the prompt has no tokens");
-    return TANDEM_OK;
+    /* A program without a drafter decodes plainly unless a draft is asked for. */
+    const tandem_artefact *artefact = session->model->artefact;
+    if (artefact->model_count < 2 && options->draft == NULL)
+        return TANDEM_OK;
+    return rt_read_draft(options->draft, artefact->max_draft, error, &rule->shape);
+}
+
+/* --- the loop --- */
+
+static void prefill(tandem_session *session, const rt_rule *rule)
+{
+    double start = rt_seconds();
+    rt_catch_up(session, RT_TARGET, session->length - 1);
+    /* Drafting that may turn out not to pay takes the prompt up when it first does. */
+    bool drafts = rule->shape.kind == RT_DRAFT_CONSTANT || rule->shape.kind == RT_DRAFT_BEAM;
+    const tandem_artefact *artefact = session->model->artefact;
+    if (drafts && artefact->model_count > 1 && rt_holds(session, RT_DRAFTER, session->length) &&
+        session->length <= artefact->models[RT_DRAFTER].context_length)
+        rt_catch_up(session, RT_DRAFTER, session->length - 1);
+    session->counts.prefill_seconds = rt_seconds() - start;
 }
 
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user)
 {
-    static const tandem_generate_options defaults = {.max_tokens = 256,
-                                                     .draft = TANDEM_DRAFT_DEFAULT};
-    if (options == NULL)
-        options = &defaults;
-    tandem_status status = check_options(session, options);
+    rt_rule rule;
+    options = options == NULL ? &plain_options : options;
+    tandem_status status = read_rule(session, options, &rule);
     if (status != TANDEM_OK)
         return status;
-    session->counts =
-        (rt_counts){.prompt_tokens = session->length - session->caches[RT_TARGET].fed};
-    start_text(session);
     rt_counts *counts = &session->counts;
-    counts->stop = find_stop(session, options);
+    *counts = (rt_counts){.prompt_tokens = session->length - session->caches[RT_TARGET].fed};
+    const uint64_t most = options->max_tokens == 0 ? TANDEM_TOKENS_DEFAULT : options->max_tokens;
+    start_text(session);
+    counts->stop = find_stop(session, (uint32_t)most);
     if (counts->stop == TANDEM_STOP_NONE)
-        prefill(session, draft_length(session, options) > 0);
+        prefill(session, &rule);
 
     double start = rt_seconds();
-    rt_rule rule = {options->temperature, options->seed};
     text_writer writer = {session, options->show_special, callback, user, false};
     while (counts->stop == TANDEM_STOP_NONE) {
         uint32_t before = session->length;
-        take_over(session, options, rt_round(session, &rule, draft_length(session, options)));
+        if (rt_round(session, &rule, (uint32_t)(most - counts->tokens)))
+            counts->stop = TANDEM_STOP_END;
         write_tokens(&writer, session->ids + before, session->length - before);
         if (counts->stop == TANDEM_STOP_NONE)
-            counts->stop = find_stop(session, options);
+            counts->stop = find_stop(session, (uint32_t)(most - counts->tokens));
         if (counts->stop == TANDEM_STOP_NONE && writer.cancelled)
             counts->stop = TANDEM_STOP_CANCELLED;
     }

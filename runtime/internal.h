@@ -4,15 +4,16 @@
 #ifndef TANDEM_RUNTIME_INTERNAL_H
 #define TANDEM_RUNTIME_INTERNAL_H
 
+#include "runtime/draft.h"
 #include "runtime/plan.h"
 #include "runtime/pool.h"
-#include "runtime/sample.h"
 #include "runtime/tandem.h"
 #include "runtime/tokenizer.h"
+#include "runtime/tree.h"
+#include "runtime/warp.h"
 
-#define RT_MAX_MODELS   2
-#define RT_MAX_SESSIONS 64u
-#define RT_MAX_DRAFT    64u  /* longest draft that any artefact may have room for */
+#define RT_MAX_MODELS   TANDEM_PLAN_MODELS
+#define RT_MAX_SESSIONS TANDEM_MAX_SESSIONS
 #define RT_PIECE_BYTES  8192 /* text of one callback */
 
 enum { RT_TARGET, RT_DRAFTER };
@@ -45,7 +46,7 @@ void rt_payload_unmap(rt_payload *payload);
 /* Inputs of one model's passes. */
 typedef struct rt_inputs {
     int32_t *ids, *positions, *rows, *path;
-    uint64_t *ancestors; /* of a chain: row i sees tail tokens 0 .. i */
+    uint64_t *ancestors;
 } rt_inputs;
 
 /* --- sessions --- */
@@ -53,30 +54,33 @@ typedef struct rt_inputs {
 /* One model's cache in one session. */
 typedef struct rt_cache {
     unsigned char *state;
-    uint32_t fed; /* tokens in the cache: the first `fed` of the session */
+    unsigned char *policy; /* what eviction keeps: tandem_plan_policy() bytes, 64-byte aligned */
+    uint32_t fed;       /* tokens of the text that were committed: the first `fed` of the session */
+    uint32_t tail;      /* tokens that were passed since and are not committed: */
+    uint32_t tail_text; /* so many of the text, the rest nodes 1, 2, ... of the draft tree */
 } rt_cache;
 
 /* Figures gathered while generating. */
 typedef struct rt_counts {
     uint64_t prompt_tokens, tokens, rounds, drafted, accepted;
+    uint64_t drafter_passes, catch_up; /* while generating */
     double prefill_seconds, seconds;
     tandem_stop stop;
 } rt_counts;
 
-/* A session's text is one array of ids. The first `length` are committed; all of them but the last
- * are in the target's cache when a round starts. A draft stands behind them, so that passes read
- * their tokens from one place. */
+/* A session's text is one array of ids. All of them but the last have been through the target when
+ * a round starts; the last one is the root of the round's draft tree. */
 struct tandem_session {
     tandem_model *model;
     bool taken;
     uint64_t number; /* key of its draws: how many sessions were made before it */
     uint64_t round;  /* key of its draws */
-    int32_t *ids;    /* [slots + 1 + max_draft] */
+    int32_t *ids;    /* [model->tokens + 1 + max_draft] */
     uint32_t length;
     rt_cache caches[RT_MAX_MODELS];
     rt_decoder decoder;
     rt_counts counts;
-    double draft_totals[RT_MAX_DRAFT]; /* sums of the drafter's weights, by level */
+    rt_tree tree;
     char text[RT_PIECE_BYTES];
 };
 
@@ -89,7 +93,9 @@ struct tandem_model {
     unsigned char *arena, *text_scratch;
     uint64_t text_scratch_bytes;
     unsigned char *stacks;
-    uint32_t slots, threads, session_count;
+    uint32_t slots[RT_MAX_MODELS]; /* of each session */
+    uint32_t tokens;               /* of each session: its longest text */
+    uint32_t threads, session_count;
     uint64_t sessions_made;
     rt_inputs inputs[RT_MAX_MODELS];
     tandem_session *sessions[RT_MAX_SESSIONS];
@@ -97,8 +103,8 @@ struct tandem_model {
     rt_pool pool;
 };
 
-/* Sizes of an artefact for the formula in plan.h. */
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact);
+/* Sizes of an artefact, opened with these options, for the formula in plan.h. */
+tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const tandem_options *options);
 
 /* Chooses slots and threads within budget and plan, takes the mapping, populates it and puts the
  * model handle and its sessions into it. */
@@ -106,19 +112,35 @@ tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_optio
                              tandem_error *error, tandem_model **model);
 void rt_memory_free(tandem_model *model);
 
-/* --- passes (session.c) --- */
+/* --- passes (pass.c) --- */
 
-/* Passes the next `count` tokens (1 .. max_tokens) of the session through a model as its cache's
- * tail; logits are computed for the last `rows` of them. */
-void rt_forward(tandem_session *session, unsigned which, uint32_t count, uint32_t rows);
-/* The first `count` tokens of the tail join the cache. */
-void rt_commit(tandem_session *session, unsigned which, uint32_t count);
-/* Drops all but the first `count` tokens from the cache; no effect when it holds fewer. */
-void rt_truncate(tandem_session *session, unsigned which, uint32_t count);
-/* Passes tokens through a model, in chunks, until its cache holds the first `count`. */
+/* What one pass takes up: the next tokens of the text, then the next nodes of the draft tree, whose
+ * root has to be the last token of the text. All of them join the tail of the cache. */
+typedef struct rt_pass {
+    uint32_t text, nodes; /* 1 .. max_tokens in all */
+    uint32_t rows;        /* logits are wanted for the last so many of them */
+    bool best;            /* only the id of the largest logit is: rt_best instead of rt_logits */
+} rt_pass;
+
+void rt_forward(tandem_session *session, unsigned which, const rt_pass *pass);
+/* The tail's tokens of the text join the cache and, of its nodes, those among path[0 .. count - 1],
+ * which ascend. The others are gone. */
+void rt_commit(tandem_session *session, unsigned which, const uint32_t *path, uint32_t count);
+/* Passes and commits tokens of the text, in chunks, until the cache has seen the first `count`. */
 void rt_catch_up(tandem_session *session, unsigned which, uint32_t count);
-/* Row `row` of the logits of a model's last pass. */
-const float *rt_logits(const tandem_session *session, unsigned which, uint32_t row);
+/* Tokens that a cache can take up before its slots are full, or before it next evicts: no pass may
+ * have more. The tail counts as not taken up. */
+uint32_t rt_room(const tandem_session *session, unsigned which);
+/* Whether a cache can take up a text of `count` tokens at all, in passes of any size. */
+bool rt_holds(const tandem_session *session, unsigned which, uint32_t count);
+/* Row `row` of the logits of a model's last pass. They may be overwritten. */
+rt_row rt_logits(const tandem_session *session, unsigned which, uint32_t row);
+/* The id of the largest logit of a row, after a pass that wanted `best`. */
+int32_t rt_best(const tandem_session *session, unsigned which, uint32_t row);
+/* Whether a model can be asked for `best`. */
+bool rt_has_best(const tandem_session *session, unsigned which);
+
+/* --- sessions (session.c) --- */
 
 tandem_status rt_session_create(tandem_model *model, tandem_session **session);
 void rt_session_destroy(tandem_session *session);
@@ -129,17 +151,19 @@ void *rt_text_scratch(const tandem_model *model, uint64_t *bytes);
 
 /* --- decoding --- */
 
-/* How a round decides. */
+/* How a generation decides. */
 typedef struct rt_rule {
-    double temperature; /* 0: greedy */
+    rt_warp warp;
     uint64_t seed;
+    rt_shape shape;
+    bool ignore_end; /* goes on behind the end-of-text token */
 } rt_rule;
 
-/* One round: drafts `draft` tokens (0: none), verifies them with one target pass and draws one
- * token more. The accepted ones and that one stand at ids[length ..] afterwards, 1 .. draft + 1 in
- * number. The caller adds them to `length`, or fewer of them, and truncates both caches to all but
- * the last of the then committed tokens; the drafter's holds rejected ones. */
-uint32_t rt_round(tandem_session *session, const rt_rule *rule, uint32_t draft);
+/* One round: drafts a tree within rule->shape, verifies it with one target pass and appends what
+ * was accepted, and the token drawn behind it, to the text: 1 .. `left` tokens, of which all but
+ * the last are in the target's cache then. The tokens behind an end-of-text token are dropped.
+ * Returns whether there was one. */
+bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left);
 
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user);

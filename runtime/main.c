@@ -203,7 +203,7 @@ static tandem_status run_session(const rt_command *command, const char *program,
         status = api->feed_text(session, prompt->text, prompt->bytes);
     if (status == TANDEM_OK && command->echo && !command->ids)
         write_all(&output, prompt->text, prompt->bytes);
-    if (status == TANDEM_OK)
+    if (status == TANDEM_OK && command->generate.max_tokens > 0)
         status = api->generate(session, &command->generate, write_piece, &output);
     if (status != TANDEM_OK) {
         if (error->text[0] == '\0')

@@ -15,21 +15,25 @@ _Static_assert(sizeof(tandem_session) + (RT_MAX_DRAFT + 1) * sizeof(int32_t) + 1
                    TANDEM_SESSION_BYTES,
                "a session outgrew its plan");
 
-#define DEFAULT_TEXT_BYTES 2048
-
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact)
+tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const tandem_options *options)
 {
     tandem_plan_sizes sizes = {
         .weights = artefact->payload_bytes,
         .arena = artefact->arena_bytes,
         .tokenizer = artefact->tokenizer_bytes,
         .code = artefact->plan.code,
+        .model_count = artefact->model_count,
+        .drafter_slots = artefact->plan.drafter_slots,
+        .fewest_slots = artefact->plan.minimum_slots,
     };
+    (void)options;
     for (uint32_t i = 0; i < artefact->model_count; i++) {
         const tandem_model_info *info = &artefact->models[i];
-        sizes.inputs += tandem_plan_inputs(info->max_tokens, info->max_rows);
-        sizes.state_fixed += info->state_fixed_bytes;
-        sizes.slot_bytes += info->state_slot_bytes;
+        sizes.models[i] = (tandem_plan_model){
+            .inputs = tandem_plan_inputs(info->max_tokens, info->max_rows),
+            .state_fixed = info->state_fixed_bytes,
+            .slot_bytes = info->state_slot_bytes,
+        };
     }
     return sizes;
 }
@@ -37,18 +41,18 @@ tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact)
 static uint32_t default_threads(void)
 {
     uint32_t processors = rt_processors();
-    return processors < TANDEM_PLAN_THREADS ? processors : TANDEM_PLAN_THREADS;
+    return processors < TANDEM_USUAL_THREADS ? processors : TANDEM_USUAL_THREADS;
 }
 
-/* Room for tokenizing beyond what the arena lends. A text with more bytes per slot than any prose
- * has would not fit the slots, and most tokenizers need room for its longest word only. */
-static uint64_t text_room(const tandem_artefact *artefact, const tandem_options *options)
+/* Room for tokenizing. A text with more bytes per token than any prose has would not fit, and most
+ * tokenizers need room for its longest word only. */
+static uint64_t text_room(const tandem_plan_sizes *sizes, const tandem_options *options,
+                          uint32_t slots)
 {
-    uint64_t text = options->text_bytes == 0 ? DEFAULT_TEXT_BYTES : options->text_bytes;
-    uint64_t most = DEFAULT_TEXT_BYTES + artefact->plan.slots * UINT64_C(32);
-    text = text < most ? text : most;
-    uint64_t scratch = rt_tokenizer_scratch_bytes((size_t)text);
-    return artefact->tokenizer == NULL || scratch <= artefact->arena_bytes ? 0 : scratch;
+    uint64_t most = 2048 + tandem_plan_tokens(sizes, slots) * UINT64_C(32);
+    uint64_t bytes = options->text_bytes < most ? options->text_bytes : most;
+    uint64_t scratch = rt_tokenizer_scratch_bytes((size_t)bytes);
+    return tandem_plan_text(sizes, scratch < TANDEM_TEXT_BYTES ? TANDEM_TEXT_BYTES : scratch);
 }
 
 static uint64_t smaller_budget(uint64_t left, uint64_t right)
@@ -56,70 +60,52 @@ static uint64_t smaller_budget(uint64_t left, uint64_t right)
     return left == 0 ? right : right == 0 || left < right ? left : right;
 }
 
-/* The most slots whose plan fits the budget; 0: not even one block of them does. */
-static uint32_t slots_within(const tandem_plan_sizes *sizes, tandem_plan_choice choice,
-                             uint64_t budget)
+static tandem_status check_numbers(const tandem_artefact *artefact, const tandem_options *options,
+                                   const tandem_plan_sizes *sizes, tandem_error *error)
 {
-    uint32_t lower = 0, upper = choice.slots / TANDEM_SLOT_MULTIPLE;
-    while (lower < upper) {
-        uint32_t middle = lower + (upper - lower + 1) / 2;
-        choice.slots = middle * TANDEM_SLOT_MULTIPLE;
-        if (tandem_plan_resident(sizes, &choice) <= budget)
-            lower = middle;
-        else
-            upper = middle - 1;
-    }
-    return lower * TANDEM_SLOT_MULTIPLE;
-}
-
-/* Fewer slots than this are not chosen unless they are asked for. */
-static uint32_t least_slots(const tandem_artefact *artefact)
-{
-    uint64_t least = tandem_plan_round(artefact->plan.minimum_slots, TANDEM_SLOT_MULTIPLE);
-    if (least < TANDEM_SLOT_MULTIPLE)
-        return TANDEM_SLOT_MULTIPLE;
-    return least < artefact->plan.slots ? (uint32_t)least : artefact->plan.slots;
-}
-
-/* Threads, sessions and slots; budget 0: none. */
-static tandem_status choose(const tandem_artefact *artefact, const tandem_options *options,
-                            uint64_t budget, tandem_error *error, tandem_plan_choice *choice)
-{
-    tandem_plan_sizes sizes = rt_plan_sizes(artefact);
-    uint32_t most = artefact->plan.slots / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
+    uint32_t fewest = tandem_plan_fewest_slots(sizes);
     if (options->threads > TANDEM_MAX_THREADS)
         return rt_fail(error, TANDEM_INVALID, "%u threads are too many: at most %u",
                        options->threads, TANDEM_MAX_THREADS);
     if (options->sessions > RT_MAX_SESSIONS)
         return rt_fail(error, TANDEM_INVALID, "%u sessions are too many: at most %u",
                        options->sessions, RT_MAX_SESSIONS);
-    if (options->slots > most || (options->slots > 0 && options->slots < TANDEM_SLOT_MULTIPLE))
+    if (options->slots > artefact->plan.slots || (options->slots > 0 && options->slots < fewest))
         return rt_fail(error, TANDEM_INVALID,
                        "%u slots cannot be had: the program was compiled for %u to %u",
-                       options->slots, TANDEM_SLOT_MULTIPLE, most);
-    uint32_t wanted = options->slots == 0 ? most : options->slots;
+                       options->slots, fewest, artefact->plan.slots);
+    return TANDEM_OK;
+}
+
+/* Threads, sessions and slots; budget 0: none. What was asked for by number is not lowered. */
+static tandem_status choose(const tandem_artefact *artefact, const tandem_options *options,
+                            const tandem_plan_sizes *sizes, uint64_t budget, tandem_error *error,
+                            tandem_plan_choice *choice)
+{
+    tandem_status status = check_numbers(artefact, options, sizes, error);
+    if (status != TANDEM_OK)
+        return status;
+    uint32_t wanted = options->slots == 0 ? artefact->plan.slots : options->slots;
+    uint32_t sessions = artefact->plan.sessions == 0 ? 1 : artefact->plan.sessions;
+    wanted = wanted / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
     *choice = (tandem_plan_choice){
-        .slots = wanted / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE,
+        .slots = wanted,
         .threads = options->threads == 0 ? default_threads() : options->threads,
-        .sessions = options->sessions == 0 ? 1 : options->sessions,
-        .text = text_room(artefact, options),
+        .sessions = options->sessions == 0 ? sessions : options->sessions,
+        .text = text_room(sizes, options, wanted),
     };
-    if (budget == 0)
+    uint32_t fewest_slots = options->slots == 0 ? tandem_plan_fewest_slots(sizes) : wanted;
+    uint32_t fewest_threads = options->threads == 0 ? 1 : options->threads;
+    if (budget == 0 || tandem_plan_fit(sizes, budget, fewest_slots, fewest_threads, choice))
         return TANDEM_OK;
-    /* Slots asked for by number are not taken away silently. */
-    tandem_plan_choice least = *choice;
-    if (options->slots == 0)
-        least.slots = least_slots(artefact);
-    uint64_t smallest = tandem_plan_resident(&sizes, &least);
-    choice->slots = slots_within(&sizes, *choice, budget);
-    if (choice->slots >= least.slots)
-        return TANDEM_OK;
+    uint64_t smallest = tandem_plan_resident(sizes, choice);
     return rt_fail(error, TANDEM_REFUSED,
-                   "a memory budget of %llu bytes is too small for %u slots, %u threads and %u "
-                   "session%s: the smallest that works is %llu bytes (%.1f MB)",
-                   (unsigned long long)budget, least.slots, least.threads, least.sessions,
-                   least.sessions == 1 ? "" : "s", (unsigned long long)smallest,
-                   (double)smallest / 1e6);
+                   "a memory budget of %llu bytes is too small for %u slots, %u thread%s and %u "
+                   "session%s: the smallest that works is %llu bytes (%.2f MiB)",
+                   (unsigned long long)budget, choice->slots, choice->threads,
+                   choice->threads == 1 ? "" : "s", choice->sessions,
+                   choice->sessions == 1 ? "" : "s", (unsigned long long)smallest,
+                   tandem_plan_mebibytes(smallest));
 }
 
 /* Hands out parts of the mapping in order. */
@@ -149,17 +135,18 @@ static void place_inputs(const tandem_model_info *info, mapping_region *region, 
             inputs->ancestors[row * words + bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
-static tandem_session *place_session(tandem_model *model, mapping_region *region)
+static tandem_session *place_session(const tandem_plan_sizes *sizes, tandem_model *model,
+                                     mapping_region *region)
 {
     const tandem_artefact *artefact = model->artefact;
     tandem_session *session = (tandem_session *)(void *)take(region, sizeof *session);
     session->model = model;
-    uint64_t ids = model->slots + UINT64_C(1) + artefact->max_draft;
+    uint64_t ids = model->tokens + UINT64_C(1) + artefact->max_draft;
     session->ids = (int32_t *)(void *)take(region, ids * sizeof(int32_t));
-    for (uint32_t i = 0; i < artefact->model_count; i++)
-        session->caches[i].state =
-            take(region, artefact->models[i].state_fixed_bytes +
-                             model->slots * artefact->models[i].state_slot_bytes);
+    for (uint32_t i = 0; i < artefact->model_count; i++) {
+        session->caches[i].state = take(region, tandem_plan_state(sizes, i, model->slots[0]));
+        session->caches[i].policy = take(region, tandem_plan_policy(sizes, i, model->slots[0]));
+    }
     return session;
 }
 
@@ -171,41 +158,51 @@ static void populate(unsigned char *mapping, uint64_t bytes)
         *(volatile unsigned char *)(mapping + i) = 0;
 }
 
+/* Puts the handle and all that it owns into the mapping. */
+static tandem_model *place_model(const tandem_artefact *artefact, const tandem_plan_sizes *sizes,
+                                 const tandem_plan_choice *choice, mapping_region *region)
+{
+    tandem_model *model = (tandem_model *)(void *)take(region, TANDEM_HANDLE_BYTES);
+    model->artefact = artefact;
+    model->threads = choice->threads;
+    model->session_count = choice->sessions;
+    model->tokens = tandem_plan_tokens(sizes, choice->slots);
+    model->arena = take(region, artefact->arena_bytes);
+    for (uint32_t i = 0; i < artefact->model_count; i++) {
+        model->slots[i] = tandem_plan_slots(sizes, i, choice->slots);
+        place_inputs(&artefact->models[i], region, &model->inputs[i]);
+    }
+    model->text_scratch_bytes = choice->text;
+    model->text_scratch = take(region, choice->text);
+    for (uint32_t i = 0; i < choice->sessions; i++)
+        model->sessions[i] = place_session(sizes, model, region);
+    region->used = tandem_plan_round(region->used, TANDEM_PAGE_BYTES);
+    model->stacks = take(region, 0);
+    return model;
+}
+
 tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_options *options,
                              tandem_error *error, tandem_model **result)
 {
     tandem_plan_choice choice = {0};
+    tandem_plan_sizes sizes = rt_plan_sizes(artefact, options);
     uint64_t budget = smaller_budget(options->memory_budget, artefact->plan.budget);
-    tandem_status status = choose(artefact, options, budget, error, &choice);
+    tandem_status status = choose(artefact, options, &sizes, budget, error, &choice);
     if (status != TANDEM_OK)
         return status;
-    tandem_plan_sizes sizes = rt_plan_sizes(artefact);
     uint64_t bytes = tandem_plan_mapping(&sizes, &choice);
     unsigned char *mapping =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED)
-        return rt_fail(error, TANDEM_FAILED, "cannot get %llu bytes of memory: %s",
-                       (unsigned long long)bytes, strerror(errno));
+        return rt_fail(error, TANDEM_FAILED, "cannot get %.2f MiB of memory: %s",
+                       tandem_plan_mebibytes(bytes), strerror(errno));
     populate(mapping, bytes);
     mapping_region region = {mapping, 0};
-    tandem_model *model = (tandem_model *)(void *)take(&region, TANDEM_HANDLE_BYTES);
-    model->artefact = artefact;
+    tandem_model *model = place_model(artefact, &sizes, &choice, &region);
     model->mapping = mapping;
     model->mapping_bytes = bytes;
     model->planned_bytes = tandem_plan_resident(&sizes, &choice);
     model->budget_bytes = budget;
-    model->slots = choice.slots;
-    model->threads = choice.threads;
-    model->session_count = choice.sessions;
-    model->arena = take(&region, artefact->arena_bytes);
-    for (uint32_t i = 0; i < artefact->model_count; i++)
-        place_inputs(&artefact->models[i], &region, &model->inputs[i]);
-    model->text_scratch_bytes = choice.text;
-    model->text_scratch = take(&region, choice.text);
-    for (uint32_t i = 0; i < choice.sessions; i++)
-        model->sessions[i] = place_session(model, &region);
-    region.used = tandem_plan_round(region.used, TANDEM_PAGE_BYTES);
-    model->stacks = take(&region, 0);
     *result = model;
     return TANDEM_OK;
 }

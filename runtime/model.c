@@ -33,7 +33,8 @@ static tandem_status check_model(const tandem_artefact *artefact, const tandem_m
                      (artefact->arena_bytes - logits->offset) / sizeof(float) &&
                  info->weights_offset <= artefact->payload_bytes &&
                  info->weights_bytes <= artefact->payload_bytes - info->weights_offset;
-    /* Verification walks over rows of both models in the order of ids. */
+    /* Verification finds the drafter's ids in rows of the target, which are ids themselves. */
+    sound = sound && (info != &artefact->models[RT_TARGET] || info->head_ids == NULL);
     for (uint32_t i = 0; info->head_ids != NULL && i < logits->columns; i++)
         sound = sound && info->head_ids[i] > (i == 0 ? -1 : info->head_ids[i - 1]);
     if (!sound)
@@ -81,7 +82,7 @@ static tandem_status check_artefact(const tandem_artefact *artefact, tandem_erro
         status = check_model(artefact, &artefact->models[i], error);
     if (status == TANDEM_OK)
         status = check_scratch(artefact, TANDEM_SCRATCH_PROBABILITIES,
-                               artefact->models[RT_TARGET].logits.columns, error);
+                               2 * (uint64_t)artefact->models[RT_TARGET].logits.columns, error);
     if (status == TANDEM_OK && artefact->model_count > 1)
         status = check_scratch(
             artefact, TANDEM_SCRATCH_DRAFT_PROBABILITIES,

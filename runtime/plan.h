@@ -5,37 +5,58 @@
  * Resident bytes are the weights (mapped from the file), the artefact's code, tables and tokenizer,
  * one anonymous mapping that is populated at start and holds everything that is written, and
  * TANDEM_PROCESS_BYTES for what every process has: libc, the runtime's own code, the first stack.
- */
+ *
+ * Slots are shared out by effect. Without eviction a drafter whose slots are taken can guess no
+ * more, so both models have as many. With eviction the drafter goes on with what it keeps, and its
+ * slots beyond `drafter_slots` would buy no more accepted tokens: they go to the target. */
 #ifndef TANDEM_RUNTIME_PLAN_H
 #define TANDEM_RUNTIME_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TANDEM_PAGE_BYTES    UINT64_C(4096)
 #define TANDEM_SLOT_MULTIPLE UINT32_C(16) /* slot counts are multiples of this */
 #define TANDEM_MAX_THREADS   UINT32_C(64)
-#define TANDEM_PLAN_THREADS  UINT32_C(16) /* the compiler plans for this many threads */
+#define TANDEM_USUAL_THREADS UINT32_C(16) /* the most that are taken without being asked for */
+#define TANDEM_MAX_SESSIONS  UINT32_C(64)
+#define TANDEM_PLAN_MODELS   2 /* target, drafter */
 
 #define TANDEM_STACK_BYTES   (UINT64_C(128) << 10) /* of each thread but the first */
 #define TANDEM_HANDLE_BYTES  (UINT64_C(32) << 10)  /* the model handle with its thread pool */
 #define TANDEM_SESSION_BYTES (UINT64_C(16) << 10)  /* a session without its caches */
-#define TANDEM_TEXT_BYTES    (UINT64_C(64) << 10)  /* default room for tokenizing a text */
+#define TANDEM_TEXT_BYTES    (UINT64_C(64) << 10)  /* room for tokenizing a text of 2 KiB */
 #define TANDEM_PROCESS_BYTES (UINT64_C(1536) << 10)
+/* Address space beyond what is resident: pages of libc that nobody touches, the kernel's own, and
+ * the ends of mappings. */
+#define TANDEM_ADDRESS_BYTES (UINT64_C(512) << 10)
 
-/* What of an artefact determines its size in memory; sums are over its models. */
+/* What one model takes, in bytes. A policy is that of eviction; without one both are 0. */
+typedef struct tandem_plan_model {
+    uint64_t inputs;            /* tandem_plan_inputs() */
+    uint64_t state_fixed;       /* of each session: state_fixed_bytes */
+    uint64_t slot_bytes;        /* of each session and slot: state_slot_bytes */
+    uint64_t policy_fixed;      /* of each session: what the policy keeps, whatever the slots */
+    uint64_t policy_slot_bytes; /* of each session and slot */
+} tandem_plan_model;
+
+/* What of an artefact determines its size in memory. */
 typedef struct tandem_plan_sizes {
-    uint64_t weights;     /* payload_bytes */
-    uint64_t arena;       /* arena_bytes */
-    uint64_t tokenizer;   /* tokenizer_bytes */
-    uint64_t code;        /* machine code and tables of the artefact */
-    uint64_t inputs;      /* sum of tandem_plan_inputs() */
-    uint64_t state_fixed; /* sum of state_fixed_bytes */
-    uint64_t slot_bytes;  /* sum of state_slot_bytes */
+    uint64_t weights;   /* payload_bytes */
+    uint64_t arena;     /* arena_bytes */
+    uint64_t tokenizer; /* tokenizer_bytes */
+    uint64_t code;      /* machine code and tables of the artefact */
+    tandem_plan_model models[TANDEM_PLAN_MODELS];
+    uint32_t model_count;
+    uint32_t tokens;        /* the longest text; 0: as long as the target has slots */
+    uint32_t drafter_slots; /* the most that a drafter is given; 0: as many as the target */
+    uint32_t fewest_slots;  /* of the target; 0: TANDEM_SLOT_MULTIPLE */
 } tandem_plan_sizes;
 
 /* What is chosen at start. */
 typedef struct tandem_plan_choice {
-    uint32_t slots, threads, sessions;
+    uint32_t slots; /* of the target */
+    uint32_t threads, sessions;
     uint64_t text; /* bytes for tokenizing */
 } tandem_plan_choice;
 
@@ -53,22 +74,89 @@ static inline uint64_t tandem_plan_inputs(uint32_t max_tokens, uint32_t max_rows
            tandem_plan_round(8 * words * max_tokens, 64);
 }
 
+/* Room for tokenizing beyond what the arena lends: none where the arena is as large. */
+static inline uint64_t tandem_plan_text(const tandem_plan_sizes *sizes, uint64_t bytes)
+{
+    return sizes->tokenizer == 0 || bytes <= sizes->arena ? 0 : bytes;
+}
+
+/* For messages: in MiB, rounded up to hundredths, so that what is printed is enough. */
+static inline double tandem_plan_mebibytes(uint64_t bytes)
+{
+    uint64_t whole = bytes >> 20, rest = bytes & 0xfffff;
+    return (double)whole + (double)((rest * 100 + 0xfffff) >> 20) / 100;
+}
+
+/* --- slots --- */
+
+/* Slots of one model where the target has `slots`. */
+static inline uint32_t tandem_plan_slots(const tandem_plan_sizes *sizes, unsigned which,
+                                         uint32_t slots)
+{
+    bool less = which > 0 && sizes->drafter_slots > 0 && sizes->drafter_slots < slots;
+    return less ? sizes->drafter_slots : slots;
+}
+
+static inline uint32_t tandem_plan_fewest_slots(const tandem_plan_sizes *sizes)
+{
+    uint64_t fewest = sizes->fewest_slots == 0 ? TANDEM_SLOT_MULTIPLE : sizes->fewest_slots;
+    return (uint32_t)tandem_plan_round(fewest, TANDEM_SLOT_MULTIPLE);
+}
+
+/* The longest text of a session, in tokens. */
+static inline uint32_t tandem_plan_tokens(const tandem_plan_sizes *sizes, uint32_t slots)
+{
+    return sizes->tokens == 0 ? slots : sizes->tokens;
+}
+
+/* --- bytes --- */
+
+/* Caches of one model in one session. */
+static inline uint64_t tandem_plan_state(const tandem_plan_sizes *sizes, unsigned which,
+                                         uint32_t slots)
+{
+    const tandem_plan_model *model = &sizes->models[which];
+    return tandem_plan_round(
+        model->state_fixed + model->slot_bytes * tandem_plan_slots(sizes, which, slots), 64);
+}
+
+/* What eviction keeps of one model in one session. */
+static inline uint64_t tandem_plan_policy(const tandem_plan_sizes *sizes, unsigned which,
+                                          uint32_t slots)
+{
+    const tandem_plan_model *model = &sizes->models[which];
+    return tandem_plan_round(model->policy_fixed +
+                                 model->policy_slot_bytes * tandem_plan_slots(sizes, which, slots),
+                             64);
+}
+
+/* Caches of all models in one session, with what eviction keeps. */
+static inline uint64_t tandem_plan_caches(const tandem_plan_sizes *sizes, uint32_t slots)
+{
+    uint64_t bytes = 0;
+    for (unsigned which = 0; which < sizes->model_count; which++)
+        bytes += tandem_plan_state(sizes, which, slots) + tandem_plan_policy(sizes, which, slots);
+    return bytes;
+}
+
 /* One session: its caches and the ids of its tokens. */
 static inline uint64_t tandem_plan_session(const tandem_plan_sizes *sizes, uint32_t slots)
 {
-    return TANDEM_SESSION_BYTES + sizes->state_fixed +
-           slots * (sizes->slot_bytes + (uint64_t)sizeof(int32_t));
+    return TANDEM_SESSION_BYTES + tandem_plan_caches(sizes, slots) +
+           tandem_plan_tokens(sizes, slots) * (uint64_t)sizeof(int32_t);
 }
 
 /* The anonymous mapping. */
 static inline uint64_t tandem_plan_mapping(const tandem_plan_sizes *sizes,
                                            const tandem_plan_choice *choice)
 {
-    uint64_t bytes = TANDEM_HANDLE_BYTES + tandem_plan_round(sizes->arena, 64) + sizes->inputs +
+    uint64_t bytes = TANDEM_HANDLE_BYTES + tandem_plan_round(sizes->arena, 64) +
                      tandem_plan_round(choice->text, 64) +
                      choice->sessions * tandem_plan_session(sizes, choice->slots);
+    for (unsigned which = 0; which < sizes->model_count; which++)
+        bytes += sizes->models[which].inputs;
     return tandem_plan_round(bytes, TANDEM_PAGE_BYTES) +
-           (choice->threads - 1) * (TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);
+           (choice->threads - UINT64_C(1)) * (TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);
 }
 
 /* All that is resident; what the budget is compared with and what VmHWM must not exceed. */
@@ -77,6 +165,50 @@ static inline uint64_t tandem_plan_resident(const tandem_plan_sizes *sizes,
 {
     return tandem_plan_round(sizes->weights, TANDEM_PAGE_BYTES) + sizes->tokenizer + sizes->code +
            tandem_plan_mapping(sizes, choice) + TANDEM_PROCESS_BYTES;
+}
+
+/* What a statically linked program maps at most (RLIMIT_AS). */
+static inline uint64_t tandem_plan_address_space(const tandem_plan_sizes *sizes,
+                                                 const tandem_plan_choice *choice)
+{
+    return tandem_plan_resident(sizes, choice) + TANDEM_ADDRESS_BYTES;
+}
+
+/* --- choosing --- */
+
+/* Threads that were not asked for by number are given up before slots are fewer than this. */
+#define TANDEM_GOOD_SLOTS UINT32_C(256)
+
+/* The most slots, at most choice.slots, whose plan fits the budget; 0: not even 16 do. */
+static inline uint32_t tandem_plan_most_slots(const tandem_plan_sizes *sizes,
+                                              tandem_plan_choice choice, uint64_t budget)
+{
+    uint32_t lower = 0, upper = choice.slots / TANDEM_SLOT_MULTIPLE;
+    while (lower < upper) {
+        uint32_t middle = lower + (upper - lower + 1) / 2;
+        choice.slots = middle * TANDEM_SLOT_MULTIPLE;
+        if (tandem_plan_resident(sizes, &choice) <= budget)
+            lower = middle;
+        else
+            upper = middle - 1;
+    }
+    return lower * TANDEM_SLOT_MULTIPLE;
+}
+
+/* Fits a choice into a budget by lowering its slots, not below `fewest_slots`, and its threads, not
+ * below `fewest_threads`. False when nothing fits; *choice is then the smallest there is. */
+static inline bool tandem_plan_fit(const tandem_plan_sizes *sizes, uint64_t budget,
+                                   uint32_t fewest_slots, uint32_t fewest_threads,
+                                   tandem_plan_choice *choice)
+{
+    uint32_t good = choice->slots < TANDEM_GOOD_SLOTS ? choice->slots : TANDEM_GOOD_SLOTS;
+    uint32_t slots = tandem_plan_most_slots(sizes, *choice, budget);
+    while (slots < good && choice->threads > fewest_threads) {
+        choice->threads--;
+        slots = tandem_plan_most_slots(sizes, *choice, budget);
+    }
+    choice->slots = slots < fewest_slots ? fewest_slots : slots;
+    return slots >= fewest_slots;
 }
 
 #endif

@@ -1,66 +1,62 @@
-/* Choosing tokens: exact draws from logits, and the step of speculative verification.
+/* Distributions over token ids, as weights, and exact draws from them.
  *
  * SPDX-License-Identifier: MIT
  *
- * A distribution is kept as weights in binary32 with their sum in binary64; all of it, drafting,
- * acceptance and residual, is computed in binary64 from the same weights in the same order, so the
- * law of the text does not depend on how the weights were rounded. Only + - * / and comparisons
- * are used: every processor draws the same tokens. */
+ * A distribution is a row of weights in binary32 and their sum in binary64. What is drawn, what is
+ * compared and what is subtracted is computed in binary64 from the same weights in the same order,
+ * so the law of the text does not depend on how the weights were rounded. */
 #ifndef TANDEM_RUNTIME_SAMPLE_H
 #define TANDEM_RUNTIME_SAMPLE_H
 
-#include <stdbool.h>
+#include "runtime/lanes.h"
+
 #include <stdint.h>
 
-/* What a draw is for. */
-typedef enum rt_purpose { RT_DRAW_DRAFT, RT_DRAW_ACCEPT, RT_DRAW_TOKEN } rt_purpose;
-
-/* Names one draw. Draws are functions of their key: nothing is carried from one to the next. */
-typedef struct rt_key {
-    uint64_t seed, session, round;
-    uint32_t level;
-    rt_purpose purpose;
-} rt_key;
-
-/* Uniform in [0, 1), with 53 bits. */
-double rt_uniform(const rt_key *key);
-
-/* exp(x) for x <= 0, within 2 ulp; 0 below -708. */
-double rt_exp(double x);
-
-/* Rows of numbers, one per id. Row i is for ids[i], or for id i when ids is NULL; ids ascend. */
+/* Numbers, one per id: number i is for ids[i], or for id i when ids is NULL; ids ascend. Logits or
+ * weights. */
 typedef struct rt_row {
-    const float *values;
+    float *values;
     const int32_t *ids;
     uint32_t count;
 } rt_row;
 
-/* A distribution over ids: values are weights >= 0. */
-typedef struct rt_distribution {
+/* A distribution: weights >= 0 with their sum. A sum of 0 means that nothing is left. */
+typedef struct rt_weights {
     rt_row row;
-    double total; /* sum of the weights, > 0 */
-} rt_distribution;
+    double total;
+} rt_weights;
 
-/* The id with the largest value; ties: the lowest id; NaN is never largest. Ids from `limit` on
- * are left out. */
-int32_t rt_largest(const rt_row *logits, uint32_t limit);
+/* A distribution that is subtracted from, over ids 0 .. count - 1. */
+typedef struct rt_residual {
+    double *values;
+    uint32_t count;
+    double total;
+} rt_residual;
 
-/* Writes exp((logit - largest) / temperature) to weights[count] and returns their sum. Ids from
- * `limit` on and NaN get 0. When no logit is larger than minus infinity the first id gets all. */
-double rt_softmax(const rt_row *logits, double temperature, uint32_t limit, float *weights);
+int32_t rt_row_id(const rt_row *row, uint32_t index);
+/* Number of entries whose id is below `limit`; since ids ascend, these are the first ones. */
+uint32_t rt_row_below(const rt_row *row, uint32_t limit);
+/* The entry of an id; row->count when it has none. */
+uint32_t rt_row_find(const rt_row *row, int32_t id);
 
-/* Draws an id: the first one at which the running sum exceeds uniform * total. */
-int32_t rt_draw(const rt_distribution *distribution, double uniform);
+/* Turns logits into weights exp((logit - largest) / temperature), in place or elsewhere; entries
+ * from `limit` on (ids) and NaN get 0; infinite logits share all the mass; where no logit is larger
+ * than minus infinity the first entry gets all. temperature > 0. */
+rt_weights rt_softmax(const rt_row *logits, double temperature, uint32_t limit, float *weights);
 
-/* Probability of an id; 0 when the distribution has no row for it. */
-double rt_probability(const rt_distribution *distribution, int32_t id);
+/* The entry at which the running sum exceeds uniform * total; one with weight. */
+uint32_t rt_draw(const rt_weights *weights, double uniform);
 
-/* True when a token drawn from q is to be kept so that the outcome has the law p: with probability
- * min(1, p(id) / q(id)). */
-bool rt_accepts(const rt_distribution *p, const rt_distribution *q, int32_t id, double uniform);
+/* Takes an entry out: its weight becomes 0 and the sum is that of the others. */
+void rt_remove(rt_weights *weights, uint32_t index);
 
-/* Draws from the positive part of p - q, normalised: the law of the token after a rejection.
- * Where nothing is left, which only rounding can bring about, from p. */
-int32_t rt_draw_residual(const rt_distribution *p, const rt_distribution *q, double uniform);
+/* A residual that is p still. p's ids are 0 .. count - 1. */
+void rt_residual_start(const rt_weights *p, double *values, rt_residual *residual);
+
+/* r := the positive part of r - q, both taken as normalised. Where nothing is positive, which means
+ * r = q but for rounding, r stays. */
+void rt_residual_subtract(rt_residual *residual, const rt_weights *q);
+
+int32_t rt_residual_draw(const rt_residual *residual, double uniform);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sessions: their tokens, their caches and the passes that fill them.
+/* Sessions: their tokens and what can be appended to them.
  *
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
@@ -8,90 +8,6 @@
 static const tandem_model_info *info_of(const tandem_session *session, unsigned which)
 {
     return &session->model->artefact->models[which];
-}
-
-static tandem_frame make_frame(tandem_session *session, unsigned which)
-{
-    tandem_model *model = session->model;
-    const unsigned char *payload = model->payload.bytes;
-    tandem_frame frame = {
-        .arena = model->arena,
-        .weights = payload == NULL ? NULL : payload + info_of(session, which)->weights_offset,
-        .state = session->caches[which].state,
-        .share = model->threads > 1 ? rt_pool_share : NULL,
-        .share_self = &model->pool,
-    };
-    frame.symbols[TANDEM_SYMBOL_SLOTS] = model->slots;
-    return frame;
-}
-
-void rt_forward(tandem_session *session, unsigned which, uint32_t count, uint32_t rows)
-{
-    const tandem_model_info *info = info_of(session, which);
-    const rt_inputs *inputs = &session->model->inputs[which];
-    uint32_t first = session->caches[which].fed;
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t id = session->ids[first + i];
-        /* Ids that only the target's padded vocabulary has mean nothing to the drafter: any
-         * token will do, since what it guesses is verified. */
-        inputs->ids[i] = (uint32_t)id < info->vocabulary ? id : 0;
-        inputs->positions[i] = (int32_t)(first + i);
-    }
-    for (uint32_t i = 0; i < rows; i++)
-        inputs->rows[i] = (int32_t)(count - rows + i);
-    tandem_frame frame = make_frame(session, which);
-    frame.symbols[TANDEM_SYMBOL_TOKENS] = count;
-    frame.symbols[TANDEM_SYMBOL_ROWS] = rows;
-    frame.inputs[TANDEM_INPUT_IDS] = inputs->ids;
-    frame.inputs[TANDEM_INPUT_POSITIONS] = inputs->positions;
-    frame.inputs[TANDEM_INPUT_ANCESTORS] = inputs->ancestors;
-    frame.inputs[TANDEM_INPUT_ROWS] = inputs->rows;
-    info->forward(&frame);
-}
-
-void rt_commit(tandem_session *session, unsigned which, uint32_t count)
-{
-    const rt_inputs *inputs = &session->model->inputs[which];
-    for (uint32_t i = 0; i < count; i++)
-        inputs->path[i] = (int32_t)i;
-    tandem_frame frame = make_frame(session, which);
-    frame.symbols[TANDEM_SYMBOL_ACCEPTED] = count;
-    frame.inputs[TANDEM_INPUT_PATH] = inputs->path;
-    info_of(session, which)->commit(&frame);
-    session->caches[which].fed += count;
-}
-
-void rt_truncate(tandem_session *session, unsigned which, uint32_t count)
-{
-    rt_cache *cache = &session->caches[which];
-    if (cache->fed <= count)
-        return;
-    /* Committed slots are in the order of the tokens, so the later ones are dropped by counting
-     * fewer. */
-    const tandem_model_info *info = info_of(session, which);
-    int32_t *counts = (int32_t *)(void *)cache->state;
-    for (uint32_t i = 0; i < info->layers * info->count_stride; i++)
-        if (counts[i] > (int32_t)count)
-            counts[i] = (int32_t)count;
-    cache->fed = count;
-}
-
-void rt_catch_up(tandem_session *session, unsigned which, uint32_t count)
-{
-    const rt_cache *cache = &session->caches[which];
-    uint32_t most = info_of(session, which)->max_tokens;
-    while (cache->fed < count) {
-        uint32_t chunk = count - cache->fed < most ? count - cache->fed : most;
-        rt_forward(session, which, chunk, 0);
-        rt_commit(session, which, chunk);
-    }
-}
-
-const float *rt_logits(const tandem_session *session, unsigned which, uint32_t row)
-{
-    const tandem_output_info *logits = &info_of(session, which)->logits;
-    const void *start = session->model->arena + logits->offset;
-    return (const float *)start + (uint64_t)row * logits->columns;
 }
 
 tandem_status rt_session_create(tandem_model *model, tandem_session **session)
@@ -113,6 +29,7 @@ tandem_status rt_session_create(tandem_model *model, tandem_session **session)
     for (unsigned which = 0; which < model->artefact->model_count; which++) {
         memset(free_one->caches[which].state, 0, info_of(free_one, which)->state_fixed_bytes);
         free_one->caches[which].fed = 0;
+        free_one->caches[which].tail = free_one->caches[which].tail_text = 0;
     }
     *session = free_one;
     return TANDEM_OK;
@@ -128,7 +45,7 @@ void rt_session_destroy(tandem_session *session)
 static uint32_t capacity(const tandem_session *session)
 {
     uint32_t context = info_of(session, RT_TARGET)->context_length;
-    return session->model->slots < context ? session->model->slots : context;
+    return session->model->tokens < context ? session->model->tokens : context;
 }
 
 /* Tokens that can still be fed. A generation that ended for want of slots leaves one too many. */
@@ -144,9 +61,9 @@ static tandem_status refuse_length(const tandem_session *session, uint64_t count
     return rt_fail(&session->model->error, TANDEM_FULL,
                    "the prompt has %llu tokens, but %u %s: shorten it%s",
                    (unsigned long long)(session->length + count), capacity(session),
-                   capacity(session) == model->slots ? "slots is all there are"
-                                                     : "positions is the model's context",
-                   capacity(session) == model->slots ? ", or allow more slots or memory" : "");
+                   capacity(session) == model->tokens ? "slots is all there are"
+                                                      : "positions is the model's context",
+                   capacity(session) == model->tokens ? ", or allow more slots or memory" : "");
 }
 
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count)

@@ -1,135 +1,291 @@
-/* One round of speculative decoding with a chain of draft tokens.
+/* One round of speculative decoding: draft a tree, verify it, keep a path of it.
  *
  * SPDX-License-Identifier: MIT
  *
- * The drafter guesses tokens one after the other, from distributions q. One pass of the target then
- * gives its distribution p at each of them and behind the last. A guess is kept with probability
- * min(1, p/q); the first one that is not is replaced by a draw from the positive part of p - q.
- * The outcome has the law p, whatever q is. Greedy decoding keeps a guess when it is the target's
- * own choice.
+ * The drafter passes what it has not seen of the text, then one level of the tree after the other;
+ * the target passes the last token of the text and the whole tree at once. Tokens of the tree stay
+ * in the tails of the caches until the path is known, and only the path is committed.
  *
- * What a round draws depends on seed, session, round and level only, and how long its draft is was
- * fixed before its first draw. */
+ * What a round draws depends on seed, session, round and on where in the tree it is drawn. */
 #include "runtime/internal.h"
+
+#include "runtime/accept.h"
+
+#include <string.h>
+
+/* Tokens of the text that the drafter takes up together with the root; when there are more it
+ * catches up first. A draft that was kept whole leaves two. */
+#define MOST_PENDING 2u
 
 static const tandem_model_info *info_of(const tandem_session *session, unsigned which)
 {
     return &session->model->artefact->models[which];
 }
 
-static float *scratch(const tandem_session *session, unsigned which)
+static uint32_t smaller(uint32_t left, uint32_t right)
 {
-    void *start = session->model->arena + session->model->artefact->scratch[which].offset;
+    return left < right ? left : right;
+}
+
+static uint32_t difference(uint32_t left, uint32_t right)
+{
+    return left > right ? left - right : 0;
+}
+
+static double *residual_scratch(const tandem_session *session)
+{
+    const tandem_artefact *artefact = session->model->artefact;
+    void *start = session->model->arena + artefact->scratch[TANDEM_SCRATCH_PROBABILITIES].offset;
     return start;
 }
 
-static double draw_number(const tandem_session *session, const rt_rule *rule, uint32_t level,
-                          rt_purpose purpose)
+/* Where the drafter's weights for the token behind a node are kept until the node is verified. */
+static float *draft_weights(const tandem_session *session, uint32_t node)
 {
-    rt_key key = {rule->seed, session->number, session->round, level, purpose};
-    return rt_uniform(&key);
+    const tandem_artefact *artefact = session->model->artefact;
+    void *start =
+        session->model->arena + artefact->scratch[TANDEM_SCRATCH_DRAFT_PROBABILITIES].offset;
+    return (float *)start + (uint64_t)node * info_of(session, RT_DRAFTER)->logits.columns;
 }
 
-static rt_row logits_row(const tandem_session *session, unsigned which, uint32_t row)
-{
-    const tandem_model_info *info = info_of(session, which);
-    return (rt_row){rt_logits(session, which, row), info->head_ids, info->logits.columns};
-}
-
-/* Ids that a model may propose: those that the target knows, too. */
+/* Ids below this may be proposed: those that the target knows. */
 static uint32_t id_limit(const tandem_session *session)
 {
-    return info_of(session, RT_TARGET)->vocabulary;
+    const tandem_model_info *target = info_of(session, RT_TARGET);
+    return smaller(target->vocabulary, target->logits.columns);
 }
 
-/* The distribution of one row of logits; its weights go to `weights`. */
-static rt_distribution distribution_of(const tandem_session *session, unsigned which, uint32_t row,
-                                       double temperature, float *weights)
+static rt_past past_of(const tandem_session *session, uint32_t node)
 {
-    rt_row logits = logits_row(session, which, row);
-    double total = rt_softmax(&logits, temperature, id_limit(session), weights);
-    return (rt_distribution){{weights, logits.ids, logits.count}, total};
+    return (rt_past){session->ids, session->length, &session->tree, node};
 }
 
-/* The drafter's distribution at a level of the current draft. */
-static rt_distribution draft_distribution(const tandem_session *session, uint32_t level)
+static bool penalises(const rt_rule *rule)
 {
-    const tandem_model_info *info = info_of(session, RT_DRAFTER);
-    const float *weights = scratch(session, TANDEM_SCRATCH_DRAFT_PROBABILITIES) +
-                           (uint64_t)level * info->logits.columns;
-    return (rt_distribution){{weights, info->head_ids, info->logits.columns},
-                             session->draft_totals[level]};
+    double penalty = rule->warp.repetition_penalty;
+    return penalty != 0 && penalty != 1;
 }
 
-static int32_t draft_token(tandem_session *session, const rt_rule *rule, uint32_t level)
+/* --- how large the tree may be --- */
+
+/* Tokens that the drafter's first pass takes up. */
+static uint32_t pending_text(const tandem_session *session)
 {
-    if (rule->temperature == 0) {
-        rt_row logits = logits_row(session, RT_DRAFTER, 0);
-        return rt_largest(&logits, id_limit(session));
+    uint32_t pending = session->length - session->caches[RT_DRAFTER].fed;
+    return pending <= MOST_PENDING ? pending : 1;
+}
+
+/* What passes, slots and positions of both models, and the rest of the text, leave room for.
+ * Depends on counts only, never on a draw. */
+static rt_limits limits_of(const tandem_session *session, uint32_t left)
+{
+    const tandem_artefact *artefact = session->model->artefact;
+    const tandem_model_info *target = &artefact->models[RT_TARGET];
+    const tandem_model_info *drafter = &artefact->models[RT_DRAFTER];
+    uint32_t length = session->length, pending = pending_text(session);
+    rt_limits limits = {.width = drafter->max_rows};
+    limits.nodes = smaller(target->max_tokens, target->max_rows) - 1;
+    limits.nodes = smaller(limits.nodes, difference(rt_room(session, RT_TARGET), 1));
+    limits.nodes = smaller(limits.nodes, artefact->max_draft);
+    uint32_t passed = smaller(drafter->max_tokens, rt_room(session, RT_DRAFTER));
+    limits.passed = difference(passed, pending);
+    if (passed < pending)
+        return limits;
+    /* A round adds one token more than it drafts. */
+    limits.levels = smaller(left - 1, difference(target->context_length, length));
+    limits.levels = smaller(limits.levels, difference(drafter->context_length + 1, length));
+    return limits;
+}
+
+/* --- drafting --- */
+
+/* What the drafter says behind a node whose logits are in row `row` of its last pass. */
+static rt_branch branch_of(tandem_session *session, const rt_rule *rule, uint32_t node,
+                           uint32_t row)
+{
+    rt_row logits = rt_logits(session, RT_DRAFTER, row);
+    float *weights = draft_weights(session, node);
+    rt_branch branch = {.node = node};
+    rt_past past = past_of(session, node);
+    rt_penalise(&rule->warp, &past, &logits, weights);
+    if (rule->warp.temperature > 0) {
+        branch.q = rt_distribution(&rule->warp, &logits, id_limit(session), weights);
+        session->tree.nodes[node].total = branch.q.total;
+    } else if (rule->shape.kind == RT_DRAFT_CONSTANT) {
+        logits.count = rt_row_below(&logits, id_limit(session));
+        branch.q.row = logits;
+    } else {
+        branch.q = rt_softmax(&logits, 1, id_limit(session), weights);
     }
-    float *weights = scratch(session, TANDEM_SCRATCH_DRAFT_PROBABILITIES) +
-                     (uint64_t)level * info_of(session, RT_DRAFTER)->logits.columns;
-    rt_distribution q = distribution_of(session, RT_DRAFTER, 0, rule->temperature, weights);
-    session->draft_totals[level] = q.total;
-    return rt_draw(&q, draw_number(session, rule, level, RT_DRAW_DRAFT));
+    branch.whole = branch.q.total;
+    return branch;
 }
 
-/* Puts `draft` guesses behind the committed tokens. */
-static void draft_chain(tandem_session *session, const rt_rule *rule, uint32_t draft)
+/* Adds the next level of the tree, from the drafter's last pass over the deepest one. */
+static void grow(tandem_session *session, const rt_rule *rule, const rt_shape *shape,
+                 const rt_dice *dice)
 {
-    for (uint32_t level = 0; level < draft; level++) {
-        /* The last token committed and, after a draft that was accepted whole, the one before it;
-         * from the second level on the last guess. */
-        uint32_t end = session->length + level;
-        uint32_t most = info_of(session, RT_DRAFTER)->max_tokens;
-        uint32_t fed = session->caches[RT_DRAFTER].fed;
-        if (end - fed > most)
-            rt_catch_up(session, RT_DRAFTER, end - 1);
-        uint32_t count = end - session->caches[RT_DRAFTER].fed;
-        rt_forward(session, RT_DRAFTER, count, 1);
-        session->ids[end] = draft_token(session, rule, level);
-        rt_commit(session, RT_DRAFTER, count);
+    rt_tree *tree = &session->tree;
+    rt_branch branches[RT_MAX_DRAFT + 1];
+    uint32_t level = tree->levels, first = tree->first[level];
+    rt_growth growth = {tree, rule->warp.temperature > 0 ? dice : NULL, branches,
+                        tree->count - first};
+    for (uint32_t i = 0; i < growth.count; i++)
+        branches[i] = branch_of(session, rule, first + i, i);
+    if (shape->kind == RT_DRAFT_BEAM) {
+        rt_grow_beam(&growth, shape->widths[level]);
+        return;
+    }
+    uint8_t children[RT_MAX_DRAFT + 1];
+    memset(children, shape->widths[level], growth.count);
+    rt_grow_each(&growth, children);
+}
+
+/* A chain of best ids needs no logits. */
+static bool wants_best(const tandem_session *session, const rt_rule *rule, const rt_shape *shape)
+{
+    return rule->warp.temperature == 0 && !penalises(rule) && rt_has_best(session, RT_DRAFTER) &&
+           shape->kind == RT_DRAFT_CONSTANT && rt_shape_nodes(shape) == shape->levels;
+}
+
+static void draft_tree(tandem_session *session, const rt_rule *rule, const rt_shape *shape,
+                       const rt_dice *dice)
+{
+    rt_tree *tree = &session->tree;
+    bool best = wants_best(session, rule, shape);
+    rt_pass pass = {.text = session->length - session->caches[RT_DRAFTER].fed, .rows = 1};
+    session->counts.catch_up += pass.text - 1;
+    pass.best = best;
+    while (tree->levels < shape->levels) {
+        rt_forward(session, RT_DRAFTER, &pass);
+        session->counts.drafter_passes++;
+        if (best) {
+            rt_tree_deepen(tree);
+            rt_tree_add(tree, tree->count - 1, rt_best(session, RT_DRAFTER, 0));
+        } else {
+            grow(session, rule, shape, dice);
+        }
+        uint32_t added = tree->count - tree->first[tree->levels];
+        pass = (rt_pass){.nodes = added, .rows = added, .best = best};
+        if (added == 0)
+            break;
     }
 }
 
-/* Decides on one guess, or behind the last (guessed is false) draws a token. Returns true when the
- * guess stands; otherwise ids[length + level] is replaced. */
-static bool verify_level(tandem_session *session, const rt_rule *rule, uint32_t level, bool guessed)
+/* Drafts what there is room for. */
+static void draft(tandem_session *session, const rt_rule *rule, uint32_t left, const rt_dice *dice)
 {
-    int32_t *id = &session->ids[session->length + level];
-    if (rule->temperature == 0) {
-        rt_row logits = logits_row(session, RT_TARGET, level);
-        int32_t choice = rt_largest(&logits, id_limit(session)), guess = *id;
-        *id = choice;
-        return guessed && guess == choice;
+    if (rule->shape.levels == 0 || session->model->artefact->model_count < 2 ||
+        !rt_holds(session, RT_DRAFTER, session->length))
+        return;
+    rt_limits limits = limits_of(session, left);
+    if (rt_shape_within(&rule->shape, &limits).levels == 0)
+        return;
+    uint32_t behind = session->length - 1 - session->caches[RT_DRAFTER].fed;
+    if (behind >= MOST_PENDING) {
+        rt_catch_up(session, RT_DRAFTER, session->length - 1);
+        session->counts.catch_up += behind;
+        limits = limits_of(session, left);
     }
-    rt_distribution p = distribution_of(session, RT_TARGET, level, rule->temperature,
-                                        scratch(session, TANDEM_SCRATCH_PROBABILITIES));
-    double number = draw_number(session, rule, level, RT_DRAW_TOKEN);
-    if (!guessed) {
-        *id = rt_draw(&p, number);
-        return false;
-    }
-    rt_distribution q = draft_distribution(session, level);
-    if (rt_accepts(&p, &q, *id, draw_number(session, rule, level, RT_DRAW_ACCEPT)))
-        return true;
-    *id = rt_draw_residual(&p, &q, number);
-    return false;
+    rt_shape shape = rt_shape_within(&rule->shape, &limits);
+    draft_tree(session, rule, &shape, dice);
 }
 
-uint32_t rt_round(tandem_session *session, const rt_rule *rule, uint32_t draft)
+/* --- verification --- */
+
+static uint32_t settle_greedy(tandem_session *session, const rt_rule *rule, bool best,
+                              uint32_t node, int32_t *token)
 {
-    draft_chain(session, rule, draft);
-    rt_forward(session, RT_TARGET, draft + 1, draft + 1);
+    if (best) {
+        *token = rt_best(session, RT_TARGET, node);
+    } else {
+        rt_row logits = rt_logits(session, RT_TARGET, node);
+        void *spare = residual_scratch(session);
+        rt_past past = past_of(session, node);
+        rt_penalise(&rule->warp, &past, &logits, spare);
+        *token = (int32_t)rt_find_largest(logits.values, id_limit(session)).index;
+    }
+    return rt_settle_greedy(&session->tree, node, *token);
+}
+
+static uint32_t settle(tandem_session *session, const rt_rule *rule, const rt_dice *dice,
+                       uint32_t node, int32_t *token)
+{
+    rt_row logits = rt_logits(session, RT_TARGET, node);
+    rt_site site = {.residual = residual_scratch(session)};
+    void *spare = site.residual;
+    rt_past past = past_of(session, node);
+    rt_penalise(&rule->warp, &past, &logits, spare);
+    site.p = rt_distribution(&rule->warp, &logits, id_limit(session), logits.values);
+    site.p.row.count = id_limit(session);
+    site.q.total = session->tree.nodes[node].total;
+    if (site.q.total > 0) {
+        const tandem_model_info *drafter = info_of(session, RT_DRAFTER);
+        site.q.row =
+            (rt_row){draft_weights(session, node), drafter->head_ids, drafter->logits.columns};
+    }
+    return rt_settle(&session->tree, node, dice, &site, token);
+}
+
+/* Walks down the tree as far as its tokens are kept. Writes the nodes kept and returns how many;
+ * *token is the one that comes behind them. */
+static uint32_t verify(tandem_session *session, const rt_rule *rule, const rt_dice *dice, bool best,
+                       uint32_t path[RT_MAX_DRAFT], int32_t *token)
+{
     uint32_t accepted = 0;
-    while (verify_level(session, rule, accepted, accepted < draft))
-        accepted++;
-    /* The target's tail begins with the last committed token; the guesses kept follow it. The
-     * token that was drawn last has not been through any model. */
-    rt_commit(session, RT_TARGET, accepted + 1);
-    session->round++;
+    for (uint32_t node = 0;;) {
+        node = rule->warp.temperature > 0 ? settle(session, rule, dice, node, token)
+                                          : settle_greedy(session, rule, best, node, token);
+        if (node == 0)
+            return accepted;
+        path[accepted++] = node;
+    }
+}
+
+static bool ends_text(const tandem_model *model, int32_t id)
+{
+    return (id == model->artefact->eos_id && id >= 0) ||
+           (model->tokenizer != NULL && rt_tokenizer_is_end(model->tokenizer, id));
+}
+
+/* Appends the kept nodes and the token behind them to the text, up to its end. Returns how many
+ * tokens were appended; *ended says that the last one is the end. */
+static uint32_t append(tandem_session *session, const rt_rule *rule, const uint32_t *path,
+                       uint32_t accepted, int32_t token, bool *ended)
+{
+    uint32_t count = 0;
+    *ended = false;
+    while (count <= accepted && !*ended) {
+        int32_t id = count < accepted ? session->tree.nodes[path[count]].id : token;
+        session->ids[session->length + count++] = id;
+        *ended = !rule->ignore_end && ends_text(session->model, id);
+    }
+    return count;
+}
+
+bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left)
+{
+    rt_tree *tree = &session->tree;
+    const rt_dice dice = {rule->seed, session->number, session->round++};
+    rt_tree_start(tree, session->ids[session->length - 1]);
+    draft(session, rule, left, &dice);
+
+    bool best = rule->warp.temperature == 0 && !penalises(rule) && rt_has_best(session, RT_TARGET);
+    rt_pass pass = {.text = 1, .nodes = tree->count - 1, .rows = tree->count, .best = best};
+    rt_forward(session, RT_TARGET, &pass);
+    uint32_t path[RT_MAX_DRAFT];
+    int32_t token;
+    uint32_t accepted = verify(session, rule, &dice, best, path, &token);
+
+    bool ended;
+    uint32_t count = append(session, rule, path, accepted, token, &ended);
+    rt_commit(session, RT_TARGET, path, count - 1);
+    if (session->caches[RT_DRAFTER].tail > 0)
+        rt_commit(session, RT_DRAFTER, path, count - 1);
+    session->length += count;
+    session->counts.tokens += count;
     session->counts.rounds++;
-    session->counts.drafted += draft;
+    session->counts.drafted += tree->count - 1;
     session->counts.accepted += accepted;
-    return accepted + 1;
+    return ended;
 }

@@ -56,16 +56,28 @@ typedef struct tandem_options {
     const char *payload;    /* file that ends with the weights; NULL: the artefact's own file */
 } tandem_options;
 
-#define TANDEM_DRAFT_DEFAULT 2u
+#define TANDEM_DRAFT_DEFAULT  "2"
+#define TANDEM_TOKENS_DEFAULT 256u
 
-/* Choices of one generation. */
+/* Choices of one generation. All zero: greedy, TANDEM_TOKENS_DEFAULT tokens, the default draft. */
 typedef struct tandem_generate_options {
-    uint32_t max_tokens; /* at most this many new tokens */
-    uint32_t draft;      /* tokens drafted per round; 0: plain decoding; bounded by the artefact */
-    double temperature;  /* 0: the most probable token each time (ties: the lowest id) */
-    uint64_t seed;       /* of the draws, when temperature > 0 */
-    bool ignore_end;     /* go on after the end-of-text token */
-    bool show_special;   /* write control tokens by their names */
+    uint32_t max_tokens; /* at most this many new tokens; 0: TANDEM_TOKENS_DEFAULT */
+    /* What is drafted per round: "0" (plain decoding), "3" (a chain of three tokens),
+     * "rsd-c:2,2,1" (children of each node, level by level), "rsd-s:4x3" (a beam of four, three
+     * levels) or "auto"; NULL: TANDEM_DRAFT_DEFAULT. Refused when the tree may have more tokens
+     * than artefact.max_draft; what slots or text have no room for is left out. */
+    const char *draft;
+    double temperature; /* 0: the most probable token each time (ties: the lowest id) */
+    uint64_t seed;      /* of the draws, when temperature > 0 */
+    bool ignore_end;    /* go on after the end-of-text token */
+    bool show_special;  /* write control tokens by their names */
+    /* Applied in this order, the temperature behind the penalty; 0 turns each off. */
+    double repetition_penalty; /* logits of tokens that occurred are divided by it (multiplied where
+                                  negative) */
+    uint32_t repetition_window; /* how many of the last tokens it looks at; 0: all */
+    uint32_t top_k;             /* keeps the k most probable tokens (ties: the lowest ids) */
+    double top_p; /* keeps the most probable tokens until they have this part of the mass */
+    double min_p; /* keeps tokens with at least this part of the largest probability */
 } tandem_generate_options;
 
 /* What one round added. Text holds whole UTF-8 characters; an incomplete one comes with a later
@@ -135,7 +147,7 @@ typedef struct tandem_api {
     tandem_status (*feed)(tandem_session *session, const int32_t *ids, size_t count);
     /* The same for text. In an empty session the tokens that texts start with (BOS) come first. */
     tandem_status (*feed_text)(tandem_session *session, const char *text, size_t bytes);
-    /* Generates from what was fed. `options` NULL: 256 tokens, greedy, default draft length.
+    /* Generates from what was fed. `options` NULL: all zero.
      * `callback` (or NULL) is called once per round. Running out of slots or context is not a
      * failure; stats() tells it. */
     tandem_status (*generate)(tandem_session *session, const tandem_generate_options *options,

@@ -106,6 +106,9 @@ static td_status assign_values(td_context *context, const planned_graph *planned
         const uint32_t owner = planned->trace.owner[i];
         uint64_t offset = buffers[planned->first_buffer + owner].offset;
         bool owned = planned->problem.nodes[owner].bytes > 0;
+        /* A view lies where its source does, which need not be its node's first result. */
+        if (planned->problem.nodes[i].view_of >= 0)
+            offset = result->offset[node->inputs[0]->id];
         for (uint32_t o = 0; o < node->output_count; o++) {
             const ir_value *value = node->outputs[o];
             uint64_t bytes = 0;

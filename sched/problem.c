@@ -84,6 +84,68 @@ td_status sched_problem_finish(sched_problem *problem)
     return check_acyclic(problem);
 }
 
+/* --- from lists --- */
+
+/* Operands by node, in the order of the edges, each once. */
+static void fill_inputs(sched_problem *problem, const sched_edge *edges, size_t edge_count,
+                        uint32_t *place)
+{
+    for (size_t e = 0; e < edge_count; e++)
+        place[edges[e].to + 1]++;
+    for (uint32_t i = 0; i < problem->node_count; i++) {
+        place[i + 1] += place[i];
+        problem->nodes[i].first_input = place[i];
+        problem->nodes[i].input_count = 0;
+    }
+    for (size_t e = 0; e < edge_count; e++)
+        problem->inputs[place[edges[e].to]++] = edges[e].from;
+    /* Repetitions are squeezed out; place[u] now says who read u last. */
+    memset(place, 0, (problem->node_count + (size_t)1) * sizeof *place);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < problem->node_count; i++) {
+        sched_node *node = &problem->nodes[i];
+        const uint32_t end = i + 1 < problem->node_count ? problem->nodes[i + 1].first_input
+                                                         : (uint32_t)edge_count;
+        const uint32_t begin = node->first_input;
+        node->first_input = kept;
+        for (uint32_t k = begin; k < end; k++)
+            if (place[problem->inputs[k]] != i + 1) {
+                place[problem->inputs[k]] = i + 1;
+                problem->inputs[kept++] = problem->inputs[k];
+                node->input_count++;
+            }
+        if (node->in_place > 0)
+            node->in_place = node->input_count;
+    }
+    problem->input_count = kept;
+}
+
+td_status sched_problem_from_edges(td_context *context, const sched_node *nodes,
+                                   uint32_t node_count, const sched_edge *edges, size_t edge_count,
+                                   sched_problem *problem)
+{
+    *problem = (sched_problem){.context = context, .node_count = node_count};
+    for (size_t e = 0; e < edge_count; e++)
+        if (edges[e].from >= node_count || edges[e].to >= node_count)
+            return td_fail(context, TD_INVALID, "edge %zu: it names no node", e);
+    problem->nodes = td_allocate(context, (node_count + (size_t)1) * sizeof *problem->nodes);
+    problem->inputs = td_allocate(context, (edge_count + 1) * sizeof *problem->inputs);
+    uint32_t *place = td_allocate(context, (node_count + (size_t)2) * sizeof *place);
+    td_status status = TD_OK;
+    if (problem->nodes == NULL || problem->inputs == NULL || place == NULL) {
+        status = td_fail_memory(context);
+    } else {
+        if (node_count > 0)
+            memcpy(problem->nodes, nodes, node_count * sizeof *nodes);
+        fill_inputs(problem, edges, edge_count, place);
+        status = sched_problem_finish(problem);
+    }
+    td_release(context, place);
+    if (status != TD_OK)
+        sched_problem_release(problem);
+    return status;
+}
+
 /* --- from the IR --- */
 
 /* Only a node of the same graph owns a buffer; constants and graph inputs lie elsewhere. */
@@ -92,12 +154,21 @@ static const ir_node *producer_of(const ir_value *value)
     return value->kind == IR_VALUE_RESULT ? value->producer : NULL;
 }
 
+/* Whether a value lies at the start of the buffer of the node that made it. */
+static bool starts_buffer(const ir_value *value)
+{
+    while (value->kind == IR_VALUE_RESULT && (ir_op(value->producer->op)->flags & IR_FLAG_VIEW) != 0)
+        value = value->producer->inputs[0];
+    return value->output == 0;
+}
+
 /* Whether operand k may be overwritten by the node's result: an element must be read before its
  * place is written, so shapes must agree; ops that are not elementwise do so for operand 0. */
 static bool may_overwrite(const ir_node *node, uint32_t k)
 {
     const ir_value *operand = node->inputs[k], *result = node->outputs[0];
-    if (!ir_shape_equal(&operand->shape, &result->shape) || operand->type != result->type)
+    if (!ir_shape_equal(&operand->shape, &result->shape) || operand->type != result->type ||
+        !starts_buffer(operand))
         return false;
     return k == 0 || (ir_op(node->op)->flags & IR_FLAG_ELEMENTWISE) != 0;
 }
@@ -138,7 +209,7 @@ bool sched_value_bytes(const ir_value *value, uint64_t *bytes)
 {
     const ir_node *producer = value->producer;
     const ir_module *module = producer->graph->module;
-    if (producer->op != IR_OP_quantize_rows || value->output != 0)
+    if (!ir_value_is_quantised(value))
         return ir_value_bytes_bound(module, value->type, &value->shape, bytes);
     const ir_value *scales = producer->outputs[1];
     return ir_value_bytes_bound(module, IR_I8, &scales->shape, bytes) &&

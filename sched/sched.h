@@ -44,6 +44,17 @@ bool sched_value_bytes(const ir_value *value, uint64_t *bytes);
 td_status sched_problem_finish(sched_problem *problem);
 void sched_problem_release(sched_problem *problem);
 
+/* A problem from nodes (their input fields are ignored) and edges, which may repeat: an edge says
+ * that `to` reads `from`. Operands stand in the order of the edges. A node whose in_place is not 0
+ * may take over any of its inputs. Names are not copied. Linear in the graph. */
+typedef struct sched_edge {
+    uint32_t from, to;
+} sched_edge;
+
+td_status sched_problem_from_edges(td_context *context, const sched_node *nodes,
+                                   uint32_t node_count, const sched_edge *edges, size_t edge_count,
+                                   sched_problem *problem);
+
 /* Nodes in IR order; constants and graph inputs own no buffer. */
 td_status sched_problem_from_graph(ir_graph *graph, sched_problem *problem);
 

@@ -175,6 +175,19 @@ static td_status write_node(ov_graph *graph, const ir_node *node)
 
 /* --- results --- */
 
+static void add_result(ov_graph *graph, const char *name, ov_out value)
+{
+    ov_layer_form result = {
+        .type = "Result",
+        .version = "opset1",
+        .name = name,
+        .attributes = {"output_names", name},
+        .input_count = 1,
+        .inputs = &value,
+    };
+    ov_add_layer(&graph->writer, &result);
+}
+
 static void add_sinks(ov_graph *graph, ov_out logits)
 {
     for (size_t i = 0; i < graph->assignments.count; i++) {
@@ -191,15 +204,27 @@ static void add_sinks(ov_graph *graph, ov_out logits)
         };
         ov_add_layer(&graph->writer, &form);
     }
-    ov_layer_form result = {
-        .type = "Result",
-        .version = "opset1",
-        .name = "logits",
-        .attributes = {"output_names", "logits"},
-        .input_count = 1,
-        .inputs = &logits,
-    };
-    ov_add_layer(&graph->writer, &result);
+    add_result(graph, "logits", logits);
+}
+
+/* The map of a trimmed head: what is to be added to a column for its id. */
+static td_status add_head_ids(ov_graph *graph, const fe_model *model)
+{
+    ir_module *module = model->module;
+    const int64_t count = model->head_count;
+    const ir_shape shape = ir_shape_of(1, &count);
+    ir_constant *constant;
+    if (model->head_ids == NULL)
+        return TD_OK;
+    int64_t *offsets = td_arena_allocate(&module->arena, model->head_count, sizeof *offsets);
+    if (offsets == NULL)
+        return td_fail_memory(module->context);
+    for (uint32_t j = 0; j < model->head_count; j++)
+        offsets[j] = (int64_t)model->head_ids[j] - j;
+    TD_TRY(ir_module_add_constant_bytes(module, OV_HEAD_IDS, IR_I64, &shape, offsets, &constant));
+    add_result(graph, OV_HEAD_IDS,
+               ov_add_stored(&graph->writer, OV_HEAD_IDS, constant, 1, &count));
+    return graph->writer.status;
 }
 
 static td_status write_graph(ov_graph *graph)
@@ -220,6 +245,7 @@ static td_status write_model(const fe_model *model, const char *path, ov_graph *
     };
     TD_TRY(ov_writer_open(model->module->context, path, &graph->writer));
     TD_TRY(write_graph(graph));
+    TD_TRY(add_head_ids(graph, model));
     return ov_writer_commit(&graph->writer, TD_COUNT_OF(facts), facts);
 }
 

@@ -33,6 +33,21 @@ td_status ir_pass_cut_layers(ir_module *module, uint32_t layers);
  * leaves 2.5 bytes for each group of 32, until the module is released. */
 td_status ir_pass_convert_weights(ir_module *module, const char *kind);
 
+/* Raised form -> raised form whose logits are those of `count` ids, which must ascend: column j is,
+ * bit for bit, what column ids[j] was. The rows are gathered from the head's weight, scales, zero
+ * points and bias when they are read; a table that embed reads too stays whole. Logits that are not
+ * the result of a linear are refused. Comes after convert_weights (so that a head that is tied
+ * keeps the form it has untrimmed) and before quantize_activations. */
+td_status ir_pass_trim_head(ir_module *module, size_t count, const int32_t *ids);
+
+/* Stored bytes that a pass of a raised module streams: weights of linear, with their scales and
+ * zero points. Refused as ir_pass_trim_head refuses. Comes before quantize_activations. */
+typedef struct ir_traffic {
+    uint64_t body, head; /* all but the head; the head */
+    uint32_t rows;       /* of the head */
+} ir_traffic;
+td_status ir_head_traffic(const ir_module *module, ir_traffic *traffic);
+
 /* Raised form -> raised form in which every linear whose weight suits (ir_constant_suits_blocks)
  * takes activations quantised to 8 bits: quantize_rows, once for each of its inputs, and
  * linear_quantized. Others keep f32 activations. Comes after convert_weights. */
@@ -41,6 +56,23 @@ td_status ir_pass_quantize_activations(ir_module *module);
 /* Raised form -> raised form whose caches hold "f32", "f16" or "q8" (i8, an f16 scale for each
  * token and head). */
 td_status ir_pass_cache_type(ir_module *module, const char *kind);
+
+/* Raised form -> raised form whose "forward" has an output "queries.<layer>" for every
+ * cached_attention: its queries after the rotation, f32[tokens, heads * head_size]. Eviction by
+ * scores needs them. Comes after every pass that rewrites attention. */
+#define IR_QUERIES_PREFIX "queries."
+td_status ir_pass_keep_queries(ir_module *module);
+
+/* Fusion: raised form -> raised form, after all passes that look for `linear`, `linear_quantized`,
+ * `rms_norm` or `gated_silu`. What is computed keeps every bit. Each takes one pattern:
+ * gated_silu of two products of one input -> linear_gated;
+ * a value plus a product -> linear_add;
+ * products of one input -> linear_group;
+ * quantize_rows of a norm, or of linear_gated in whole blocks -> the producer quantises. */
+td_status ir_pass_fuse_gated(ir_module *module);
+td_status ir_pass_fuse_residual(ir_module *module);
+td_status ir_pass_fuse_siblings(ir_module *module);
+td_status ir_pass_fuse_quantize(ir_module *module);
 
 /* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or
  * not; copied) and converts when read. Reading fails where a finite number exceeds f16. */
@@ -58,6 +90,9 @@ typedef struct ir_pass {
 /* The passes that bring an imported module into raised form, in order, ended by a row without a
  * name. */
 extern const ir_pass ir_import_passes[];
+
+/* The passes that fuse, likewise. */
+extern const ir_pass ir_fuse_passes[];
 
 /* Prints the module to standard error when `print_after` (may be NULL) is `pass` or "all": for
  * passes that are no row of a list. */

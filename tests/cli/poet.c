@@ -27,7 +27,6 @@ int main(int argc, char **argv)
     }
     tandem_generate_options options = {0};
     options.max_tokens = (uint32_t)atoi(argv[2]);
-    options.draft = TANDEM_DRAFT_DEFAULT;
     options.ignore_end = true;
     if (tandem->session_create(model, &session) != TANDEM_OK ||
         tandem->feed_text(session, argv[1], strlen(argv[1])) != TANDEM_OK ||

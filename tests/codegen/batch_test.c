@@ -180,7 +180,8 @@ TEST(chunks_and_threads_do_not_change_a_bit)
     stop(&self);
 }
 
-/* Two branches of a tree after a common start: each has the logits of its own chain. */
+/* Two branches of a tree after a common start: each has the logits of its own chain, also when the
+ * tree comes piece by piece. */
 TEST(branches_do_not_see_each_other)
 {
     static float chain[TOKENS * VOCABULARY];
@@ -212,12 +213,22 @@ TEST(branches_do_not_see_each_other)
         positions[i] = 10 + depth[i];
         ancestors[i] = masks[i];
     }
-    frame.symbols[TANDEM_SYMBOL_TOKENS] = frame.symbols[TANDEM_SYMBOL_ROWS] = 6;
-    run(self.info->forward, &frame, 3);
     const float *logits = (const float *)(const void *)(self.arena + self.info->logits.offset);
-    for (uint32_t i = 0; i < 3; i++)
-        CHECK(memcmp(logits + (2 * i + 1) * VOCABULARY, chain + (10 + i) * VOCABULARY,
-                     VOCABULARY * sizeof *chain) == 0);
+    /* Passes of every length, the last one of all six tokens at once. */
+    for (uint32_t step = 1; step <= 6; step++)
+        for (uint32_t first = 0; first < 6; first += step) {
+            const uint32_t count = 6 - first < step ? 6 - first : step;
+            frame.symbols[TANDEM_SYMBOL_TOKENS] = frame.symbols[TANDEM_SYMBOL_ROWS] = count;
+            frame.symbols[TANDEM_SYMBOL_TAIL] = first;
+            frame.inputs[TANDEM_INPUT_IDS] = ids + first;
+            frame.inputs[TANDEM_INPUT_POSITIONS] = positions + first;
+            frame.inputs[TANDEM_INPUT_ANCESTORS] = ancestors + first;
+            run(self.info->forward, &frame, 3);
+            for (uint32_t i = first; i < first + count; i++)
+                CHECK(i % 2 == 0 ||
+                      memcmp(logits + (size_t)(i - first) * VOCABULARY,
+                             chain + (10 + i / 2) * VOCABULARY, VOCABULARY * sizeof *chain) == 0);
+        }
     /* Accepting the branch goes on as if it had been the only one. */
     const int32_t accepted[] = {1, 3, 5};
     frame.inputs[TANDEM_INPUT_PATH] = accepted;
@@ -227,6 +238,7 @@ TEST(branches_do_not_see_each_other)
     positions[0] = 13;
     ancestors[0] = 1;
     frame.symbols[TANDEM_SYMBOL_TOKENS] = frame.symbols[TANDEM_SYMBOL_ROWS] = 1;
+    frame.symbols[TANDEM_SYMBOL_TAIL] = 0;
     run(self.info->forward, &frame, 2);
     CHECK(memcmp(logits, chain + 13 * VOCABULARY, VOCABULARY * sizeof *chain) == 0);
     stop(&self);

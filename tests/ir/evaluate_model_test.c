@@ -285,9 +285,10 @@ static td_status run_chunks(small_model *model, int64_t chunk, float *logits)
     return TD_OK;
 }
 
-/* Two tokens per pass, each with a sibling that is wrong: tail 0 a, 1 (wrong), 2 (child of 1),
- * 3 b (child of 0), 4 (sibling of 3). */
-static td_status run_trees(small_model *model, float *logits)
+/* Two tokens per tree, each with a sibling that is wrong: tail 0 a, 1 (wrong), 2 (child of 1),
+ * 3 b (child of 0), 4 (sibling of 3). The first `first` tokens are a pass of their own (0: all are
+ * one pass). */
+static td_status run_trees(small_model *model, int64_t first, float *logits)
 {
     for (int64_t done = 0; done < SEQUENCE; done += 2) {
         int32_t at = (int32_t)done, path[] = {0, 3};
@@ -295,7 +296,12 @@ static td_status run_trees(small_model *model, float *logits)
         int32_t positions[] = {at, at, at + 1, at + 1, at + 1};
         int64_t ancestors[] = {1, 2, 6, 9, 17};
         float all[5 * VOCABULARY];
-        TD_TRY(forward(model, 5, ids, positions, ancestors, all));
+        if (first > 0)
+            TD_TRY(forward(model, first, ids, positions, ancestors, all));
+        ir_evaluator_set_tail(model->evaluator, (uint32_t)first);
+        TD_TRY(forward(model, 5 - first, ids + first, positions + first, ancestors + first,
+                       all + first * VOCABULARY));
+        ir_evaluator_set_tail(model->evaluator, 0);
         memcpy(logits + done * VOCABULARY, all, VOCABULARY * sizeof *logits);
         memcpy(logits + (done + 1) * VOCABULARY, all + 3 * VOCABULARY, VOCABULARY * sizeof *logits);
         TD_TRY(commit(model, 2, path));
@@ -317,9 +323,11 @@ static void check_invariance(ir_type cache_type, int64_t window, double softcap)
         CHECK_MESSAGE(run_chunks(&model, chunks[i], other) == TD_OK, "%s", model.context.message);
         CHECK(memcmp(alone, other, sizeof alone) == 0);
     }
-    ir_evaluator_reset(model.evaluator);
-    CHECK_MESSAGE(run_trees(&model, other) == TD_OK, "%s", model.context.message);
-    CHECK(memcmp(alone, other, sizeof alone) == 0);
+    for (int64_t first = 0; first < 4; first++) {
+        ir_evaluator_reset(model.evaluator);
+        CHECK_MESSAGE(run_trees(&model, first, other) == TD_OK, "%s", model.context.message);
+        CHECK(memcmp(alone, other, sizeof alone) == 0);
+    }
     for (size_t i = 0; i < SEQUENCE * VOCABULARY; i++)
         CHECK(isfinite(alone[i]));
     CHECK(memcmp(alone, alone + 99 * VOCABULARY, VOCABULARY * sizeof *alone) != 0);
@@ -374,6 +382,29 @@ TEST(a_full_cache_and_a_wrong_path_are_refused)
     ancestors[0] = 2;
     CHECK(forward(&model, 1, ids, positions, ancestors, logits) == TD_INVALID);
     ancestors[0] = 0;
+    CHECK(forward(&model, 1, ids, positions, ancestors, logits) == TD_INVALID);
+    release(&model);
+}
+
+TEST(a_tail_that_does_not_stand_there_is_refused)
+{
+    static float logits[MAX_TOKENS * VOCABULARY];
+    small_model model = {.cache_type = IR_F32};
+    td_context_init(&model.context);
+    CHECK_MESSAGE(build(&model) == TD_OK, "%s", model.context.message);
+    int32_t ids[2] = {0}, positions[2] = {0};
+    int64_t ancestors[] = {1, 3, 4};
+    CHECK(forward(&model, 2, ids, positions, ancestors, logits) == TD_OK);
+    ir_evaluator_set_tail(model.evaluator, 3);
+    CHECK(forward(&model, 1, ids, positions, ancestors, logits) == TD_INVALID);
+    CHECK_MESSAGE(strstr(model.context.message, "holds 2 tokens; 3 of them cannot stay") != NULL,
+                  "%s", model.context.message);
+    ir_evaluator_set_tail(model.evaluator, 2);
+    CHECK(forward(&model, 1, ids, positions, ancestors, logits) == TD_INVALID);
+    CHECK_MESSAGE(strstr(model.context.message, "do not name the token itself") != NULL, "%s",
+                  model.context.message);
+    CHECK(forward(&model, 1, ids, positions, ancestors + 2, logits) == TD_OK);
+    CHECK(commit(&model, 2, (int32_t[]){0, 2}) == TD_OK);
     CHECK(forward(&model, 1, ids, positions, ancestors, logits) == TD_INVALID);
     release(&model);
 }

@@ -54,21 +54,23 @@ static double deviation(double temperature, uint32_t draft, uint64_t seed)
     static uint32_t seen[SEQUENCES];
     memset(seen, 0, sizeof seen);
     exact_law(temperature, law);
+    char text[16];
+    snprintf(text, sizeof text, "%u", draft);
     tandem_model *model = NULL;
     tandem_session *session = NULL;
     if (fake_open(16, 1, &model, &session) != TANDEM_OK)
         return INFINITY;
     for (uint32_t i = 0; i < SAMPLES; i++) {
         tandem_runtime_api.session_destroy(session);
-        sequence text = {0, 0};
+        sequence seen_text = {0, 0};
         tandem_generate_options options = {
-            .max_tokens = LENGTH, .draft = draft, .temperature = temperature, .seed = seed + i};
+            .max_tokens = LENGTH, .draft = text, .temperature = temperature, .seed = seed + i};
         if (tandem_runtime_api.session_create(model, &session) != TANDEM_OK ||
             tandem_runtime_api.feed(session, prompt, 3) != TANDEM_OK ||
-            tandem_runtime_api.generate(session, &options, gather, &text) != TANDEM_OK ||
-            text.count != LENGTH)
+            tandem_runtime_api.generate(session, &options, gather, &seen_text) != TANDEM_OK ||
+            seen_text.count != LENGTH)
             return INFINITY;
-        seen[text.code]++;
+        seen[seen_text.code]++;
     }
     tandem_runtime_api.close(model);
     double statistic = 0, rest = 0;

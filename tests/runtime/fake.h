@@ -114,7 +114,8 @@ static void fake_write(const tandem_frame *frame, unsigned which, uint32_t token
     fake_check((uint32_t)positions[token] < fake_models[which].context_length);
     for (uint32_t layer = 0; layer < FAKE_LAYERS; layer++)
         for (uint32_t head = 0; head < fake_caches[which][layer].kv_heads; head++) {
-            int64_t slot = *fake_count(frame, layer, head) + (int64_t)token;
+            int64_t slot = *fake_count(frame, layer, head) + frame->symbols[TANDEM_SYMBOL_TAIL] +
+                           (int64_t)token;
             int32_t *key = fake_slot(frame, which, layer, false, head, slot);
             int32_t *value = fake_slot(frame, which, layer, true, head, slot);
             key[0] = value[1] = ids[token];
@@ -129,10 +130,12 @@ static uint32_t fake_read(const tandem_frame *frame, unsigned which, uint32_t to
     const uint64_t *masks = frame->inputs[TANDEM_INPUT_ANCESTORS];
     const uint64_t *mask = masks + (uint64_t)token * fake_models[which].ancestor_words;
     int64_t count = *fake_count(frame, 0, 0);
-    int64_t tokens = frame->symbols[TANDEM_SYMBOL_TOKENS];
+    int64_t place = frame->symbols[TANDEM_SYMBOL_TAIL] + (int64_t)token;
     uint32_t length = 0;
-    fake_check(mask[token / 64] >> token % 64 & 1);
-    for (int64_t slot = 0; slot < count + tokens; slot++) {
+    fake_check(mask[place / 64] >> place % 64 & 1);
+    for (uint32_t bit = (uint32_t)place + 1; bit < 64 * fake_models[which].ancestor_words; bit++)
+        fake_check((mask[bit / 64] >> bit % 64 & 1) == 0);
+    for (int64_t slot = 0; slot <= count + place; slot++) {
         int64_t tail = slot - count;
         if (tail >= 0 && !(mask[tail / 64] >> tail % 64 & 1))
             continue;
@@ -185,10 +188,11 @@ static void fake_forward(const tandem_frame *frame, unsigned which)
     const fake_call call = {frame, which};
     fake_passes[which]++;
     fake_pass_tokens[which] += tokens;
-    fake_check(tokens >= 1 && tokens <= info->max_tokens && rows <= info->max_rows);
+    uint32_t places = tokens + (uint32_t)frame->symbols[TANDEM_SYMBOL_TAIL];
+    fake_check(tokens >= 1 && places <= info->max_tokens && rows <= info->max_rows);
     for (uint32_t layer = 0; layer < FAKE_LAYERS; layer++)
         for (uint32_t head = 0; head < fake_caches[which][layer].kv_heads; head++)
-            fake_check(*fake_count(frame, layer, head) + (int64_t)tokens <=
+            fake_check(*fake_count(frame, layer, head) + (int64_t)places <=
                        frame->symbols[TANDEM_SYMBOL_SLOTS]);
     fake_share(&call, fake_write_tokens);
     fake_share(&call, fake_write_logits);
@@ -274,7 +278,10 @@ static void fake_make_model(unsigned which, uint32_t vocabulary, uint32_t max_to
     for (uint32_t layer = 0; layer < FAKE_LAYERS; layer++) {
         tandem_cache_info *cache = &fake_caches[which][layer];
         uint64_t bytes = (layer + 1) * FAKE_HEAD * sizeof(int32_t);
-        *cache = (tandem_cache_info){"cache", layer + 1, FAKE_HEAD, sizeof(int32_t), 0, 0};
+        *cache = (tandem_cache_info){.name = "cache",
+                                     .kv_heads = layer + 1,
+                                     .head_size = FAKE_HEAD,
+                                     .element_bytes = sizeof(int32_t)};
         cache->key_slot_offset = info->state_slot_bytes;
         cache->value_slot_offset = info->state_slot_bytes + bytes;
         info->state_slot_bytes += 2 * bytes;
@@ -308,7 +315,7 @@ static tandem_artefact *fake_make(uint32_t model_count, uint32_t vocabulary, uin
         .model_count = model_count,
         .models = fake_models,
         .scratch = {{FAKE_ARENA / 2, 8 * FAKE_MOST * sizeof(float)},
-                    {FAKE_ARENA / 4 * 3, FAKE_MOST * sizeof(float)}},
+                    {FAKE_ARENA / 4 * 3, FAKE_MOST * sizeof(double)}},
         .bos_id = -1,
         .eos_id = -1,
         .plan = {.minimum_slots = 16, .slots = 512},

@@ -25,6 +25,14 @@ static bool gather(void *user, const tandem_piece *piece)
 static const int32_t prompt[] = {1, 2, 3, 2, 1, 0, 3};
 #define PROMPT_COUNT (sizeof prompt / sizeof *prompt)
 
+/* The draft option of a chain. */
+static const char *chain(uint32_t length)
+{
+    static char text[16];
+    snprintf(text, sizeof text, "%u", length);
+    return text;
+}
+
 /* Opens, feeds a prompt, generates, closes. False on a failure or when a pass noted a fault. */
 static bool run(uint32_t slots, uint32_t threads, size_t prompt_count,
                 const tandem_generate_options *options, outcome *result)
@@ -93,8 +101,8 @@ TEST(greedy_speculative_text_is_plain_text)
     static const double noises[] = {0, 0.5, 3, 20};
     for (uint64_t seed = 1; seed <= 6; seed++)
         for (size_t n = 0; n < 4; n++)
-            for (uint32_t draft = 0; draft <= 9; draft++) {
-                tandem_generate_options options = {.max_tokens = 90, .draft = draft};
+            for (uint32_t draft = 0; draft <= 8; draft++) {
+                tandem_generate_options options = {.max_tokens = 90, .draft = chain(draft)};
                 fake_make(2, seed % 2 == 0 ? 4 : 37, 16);
                 fake_rule.seed = seed;
                 fake_rule.noise = noises[n];
@@ -109,7 +117,7 @@ TEST(greedy_speculative_text_is_plain_text)
 TEST(a_perfect_drafter_has_every_token_accepted)
 {
     static outcome actual;
-    tandem_generate_options options = {.max_tokens = 120, .draft = 5};
+    tandem_generate_options options = {.max_tokens = 120, .draft = "5"};
     fake_make(2, 30, 16);
     fake_rule.noise = 0;
     CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
@@ -128,7 +136,7 @@ TEST(prefill_in_chunks_of_any_size_gives_the_same_text)
     static const size_t lengths[] = {1, 2, 7, 15, 16, 17, 63, 64, 65, 66, 127, 129, 130, 200};
     for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-            tandem_generate_options options = {.max_tokens = 12, .draft = 4};
+            tandem_generate_options options = {.max_tokens = 12, .draft = "4"};
             fake_make(2, 11, chunks[c]);
             expect_greedy(lengths[l], 12, 11, &expected);
             CHECK(run(0, 1, lengths[l], &options, &actual));
@@ -142,7 +150,7 @@ TEST(threads_do_not_change_text)
 {
     static outcome expected, actual;
     for (uint32_t threads = 1; threads <= 4; threads++) {
-        tandem_generate_options options = {.max_tokens = 60, .draft = 3};
+        tandem_generate_options options = {.max_tokens = 60, .draft = "3"};
         fake_make(2, 16, 16);
         expect_greedy(40, 60, 16, &expected);
         CHECK(run(0, threads, 40, &options, &actual));
@@ -155,7 +163,7 @@ TEST(running_out_of_slots_shortens_the_draft_and_stops)
     static outcome expected, actual;
     for (uint32_t draft = 0; draft <= 8; draft++)
         for (size_t length = 1; length <= 32; length += draft + 3) {
-            tandem_generate_options options = {.max_tokens = 100, .draft = draft};
+            tandem_generate_options options = {.max_tokens = 100, .draft = chain(draft)};
             fake_make(2, 9, 8);
             fake_rule.noise = 1;
             /* 32 slots hold 32 tokens; one more comes out of the last pass. */
@@ -170,7 +178,7 @@ TEST(running_out_of_slots_shortens_the_draft_and_stops)
 TEST(the_context_of_either_model_bounds_positions)
 {
     static outcome expected, actual;
-    tandem_generate_options options = {.max_tokens = 100, .draft = 5};
+    tandem_generate_options options = {.max_tokens = 100, .draft = "5"};
     for (uint32_t context = 30; context < 40; context++) {
         fake_make(2, 9, 8);
         fake_models[RT_TARGET].context_length = context;
@@ -199,7 +207,7 @@ TEST(the_end_of_text_stops_within_a_round)
 {
     static outcome actual;
     for (uint32_t draft = 0; draft <= 6; draft++) {
-        tandem_generate_options options = {.max_tokens = 100, .draft = draft};
+        tandem_generate_options options = {.max_tokens = 100, .draft = chain(draft)};
         fake_make(2, 12, 16);
         fake_rule.noise = 0;
         fake_rule.end_id = fake_artefact.eos_id = 5;
@@ -217,7 +225,7 @@ TEST(max_tokens_is_exact)
 {
     static outcome actual;
     for (uint32_t tokens = 0; tokens <= 13; tokens++) {
-        tandem_generate_options options = {.max_tokens = tokens, .draft = 5};
+        tandem_generate_options options = {.max_tokens = tokens, .draft = "5"};
         fake_make(2, 12, 16);
         fake_rule.noise = 0;
         CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
@@ -229,7 +237,7 @@ TEST(max_tokens_is_exact)
 TEST(a_trimmed_drafter_head_keeps_the_text)
 {
     static outcome expected, actual;
-    tandem_generate_options options = {.max_tokens = 100, .draft = 4};
+    tandem_generate_options options = {.max_tokens = 100, .draft = "4"};
     fake_make(2, 24, 16);
     fake_rule.noise = 1;
     fake_trim(RT_DRAFTER, 3);
@@ -242,7 +250,7 @@ TEST(a_trimmed_drafter_head_keeps_the_text)
 TEST(padded_vocabularies_may_differ)
 {
     static outcome expected, actual;
-    tandem_generate_options options = {.max_tokens = 100, .draft = 4};
+    tandem_generate_options options = {.max_tokens = 100, .draft = "4"};
     fake_make(2, 24, 16);
     fake_make_model(RT_DRAFTER, 32, 16); /* the drafter may not propose 24 .. 31 */
     expect_greedy(PROMPT_COUNT, 100, 24, &expected);
@@ -266,7 +274,7 @@ TEST(the_callback_may_cancel_and_generation_go_on)
     static outcome expected, first;
     tandem_model *model = NULL;
     tandem_session *session = NULL;
-    tandem_generate_options options = {.max_tokens = 100, .draft = 4};
+    tandem_generate_options options = {.max_tokens = 100, .draft = "4"};
     fake_make(2, 24, 16);
     expect_greedy(PROMPT_COUNT, 100, 24, &expected);
     CHECK(fake_open(0, 1, &model, &session) == TANDEM_OK);
@@ -281,7 +289,7 @@ TEST(the_callback_may_cancel_and_generation_go_on)
     first.cancel_after = 0;
     while (first.count < 97) {
         options.max_tokens = 3;
-        options.draft = (uint32_t)first.count % 7;
+        options.draft = chain((uint32_t)first.count % 7);
         CHECK(tandem_runtime_api.generate(session, &options, gather, &first) == TANDEM_OK);
     }
     expected.count = first.count;
@@ -295,7 +303,7 @@ TEST(the_callback_may_cancel_and_generation_go_on)
 TEST(sessions_do_not_disturb_each_other)
 {
     static outcome alone, left, right;
-    tandem_generate_options options = {.max_tokens = 5, .draft = 3};
+    tandem_generate_options options = {.max_tokens = 5, .draft = "3"};
     tandem_options open = {.sessions = 2, .threads = 1};
     tandem_model *model = NULL;
     tandem_session *first = NULL, *second = NULL, *third = NULL;
@@ -352,7 +360,7 @@ TEST(bad_requests_are_refused_in_a_sentence)
 TEST(sampling_repeats_for_a_seed_and_differs_between_seeds)
 {
     static outcome first, again, other;
-    tandem_generate_options options = {.max_tokens = 80, .draft = 3, .temperature = 1, .seed = 5};
+    tandem_generate_options options = {.max_tokens = 80, .draft = "3", .temperature = 1, .seed = 5};
     fake_make(2, 24, 16);
     CHECK(run(0, 1, PROMPT_COUNT, &options, &first));
     CHECK(run(0, 3, PROMPT_COUNT, &options, &again));

@@ -143,7 +143,7 @@ TEST(text_or_ids_are_written)
 TEST(how_it_is_done_does_not_change_the_text)
 {
     static const char *const ways[] = {"--draft 0",   "--draft 1",         "--draft 8",
-                                       "--draft 100", "--threads 1",       "--threads 3",
+                                       "--draft rsd-c:2,2", "--draft rsd-s:3x2", "--threads 1",       "--threads 3",
                                        "--slots 32",  "--memory-budget 8M"};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         char arguments[64];
@@ -197,6 +197,9 @@ TEST(faults_of_the_input_are_one_sentence_and_status_1)
         {"--prompt aa --memory-budget 100K", "smallest that works"},
         {"--prompt aa --slots 9999", "9999 slots"},
         {"--prompt aa --threads 999", "999 threads"},
+        {"--prompt aa --draft 9", "more than 8 tokens"},
+        {"--prompt aa --draft 2x", "draft \"2x\" cannot be understood"},
+        {"--prompt aa --top-p 2", "top-p 2 cannot be used"},
         {"--prompt aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --slots 16", "39 tokens"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

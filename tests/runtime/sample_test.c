@@ -1,6 +1,8 @@
-/* Draws and the step of verification: exact laws, and that the tests would notice wrong ones.
+/* Noise, distributions and draws: exact values, exact laws, and hostile logits.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "runtime/exact.h"
+#include "runtime/noise.h"
 #include "runtime/sample.h"
 #include "tests/test.h"
 
@@ -9,7 +11,7 @@
 
 #define DRAWS 200000
 
-TEST(exp_is_within_two_ulp)
+TEST(exp_and_log_are_within_two_ulp)
 {
     double worst = 0;
     for (double x = 0; x > -700; x -= 0.01237) {
@@ -18,23 +20,31 @@ TEST(exp_is_within_two_ulp)
     }
     CHECK_MESSAGE(worst < 2 * 0x1p-52, "%g", worst);
     CHECK(rt_exp(0) == 1 && rt_exp(-1e9) == 0 && rt_exp(-INFINITY) == 0);
+    worst = 0;
+    for (double x = 0x1p-60; x < 0x1p60; x *= 1.00037) {
+        double expected = log(x), error = fabs(rt_log(x) - expected) / fabs(expected);
+        worst = error > worst ? error : worst;
+    }
+    CHECK_MESSAGE(worst < 2 * 0x1p-52, "%g", worst);
+    CHECK(rt_log(1) == 0 && fabs(rt_log(0x1p-54) / (-54 * M_LN2) - 1) < 0x1p-51);
+    CHECK(rt_log(1 - 0x1p-53) < 0); /* so that no waiting time is 0 */
 }
 
 TEST(uniform_numbers_are_uniform_and_independent_across_keys)
 {
     /* 16 x 16 cells of two draws whose keys differ in one field; 255 degrees of freedom. */
-    for (int field = 0; field < 5; field++) {
+    for (int field = 0; field < 6; field++) {
         static uint32_t cells[256];
         memset(cells, 0, sizeof cells);
         for (uint32_t i = 0; i < DRAWS; i++) {
-            rt_key key = {3, 0, i, 1, RT_DRAW_DRAFT}, other = key;
+            rt_dice dice = {3, 0, i}, other = dice;
             other.seed += field == 0;
             other.session += field == 1;
             other.round += field == 2 ? DRAWS : 0;
-            other.level += field == 3;
-            other.purpose = field == 4 ? RT_DRAW_ACCEPT : other.purpose;
-            double x = rt_uniform(&key), y = rt_uniform(&other);
-            CHECK(x >= 0 && x < 1 && y >= 0 && y < 1);
+            double x = rt_uniform(&dice, 1, RT_DRAW_CHILD, 5);
+            double y = rt_uniform(&other, 1 + (field == 3),
+                                  field == 4 ? RT_DRAW_ACCEPT : RT_DRAW_CHILD, 5 + (field == 5));
+            CHECK(x > 0 && x < 1 && y > 0 && y < 1);
             cells[(int)(x * 16) * 16 + (int)(y * 16)]++;
         }
         double statistic = 0, expected = DRAWS / 256.0;
@@ -44,178 +54,158 @@ TEST(uniform_numbers_are_uniform_and_independent_across_keys)
     }
 }
 
-TEST(largest_takes_the_lowest_id_of_equals_and_never_nan)
+TEST(waiting_times_are_exponential)
+{
+    double sum = 0, squares = 0, longer = 0;
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        rt_dice dice = {9, 1, i};
+        double time = rt_exponential(&dice, 2, RT_DRAW_TIME, 7);
+        CHECK(time > 0 && time < 40);
+        sum += time;
+        squares += time * time;
+        longer += time > 3;
+    }
+    CHECK(fabs(sum / DRAWS - 1) < 0.01 && fabs(squares / DRAWS - 2) < 0.05);
+    CHECK(fabs(longer / DRAWS - exp(-3)) < 0.002);
+}
+
+TEST(rows_find_their_ids)
 {
     static const int32_t ids[] = {2, 5, 6, 9};
     float values[] = {1, 3, 3, 2};
     rt_row row = {values, ids, 4}, plain = {values, NULL, 4};
-    CHECK(rt_largest(&row, 100) == 5 && rt_largest(&plain, 100) == 1);
-    CHECK(rt_largest(&row, 5) == 2 && rt_largest(&plain, 1) == 0);
-    values[0] = NAN;
-    values[1] = NAN;
-    CHECK(rt_largest(&row, 100) == 6);
-    values[2] = values[3] = -INFINITY;
-    CHECK(rt_largest(&row, 100) == 2);
+    CHECK(rt_row_below(&row, 100) == 4 && rt_row_below(&row, 6) == 2 && rt_row_below(&row, 0) == 0);
+    CHECK(rt_row_below(&plain, 100) == 4 && rt_row_below(&plain, 3) == 3);
+    CHECK(rt_row_find(&row, 6) == 2 && rt_row_find(&row, 7) == 4 && rt_row_find(&row, 10) == 4);
+    CHECK(rt_row_find(&plain, 3) == 3 && rt_row_find(&plain, 4) == 4);
+    CHECK(rt_row_id(&row, 1) == 5 && rt_row_id(&plain, 1) == 1);
 }
 
 TEST(softmax_handles_limits_infinities_and_temperatures)
 {
     float values[] = {1, 2, 3, 4}, weights[4];
     rt_row row = {values, NULL, 4};
-    double total = rt_softmax(&row, 1, 100, weights);
+    double total = rt_softmax(&row, 1, 100, weights).total;
     CHECK(weights[3] == 1 && fabs(weights[2] - exp(-1)) < 1e-7);
     CHECK(fabs(total - (1 + exp(-1) + exp(-2) + exp(-3))) < 1e-6);
-    total = rt_softmax(&row, 1, 3, weights);
+    total = rt_softmax(&row, 1, 3, weights).total;
     CHECK(weights[3] == 0 && weights[2] == 1 && fabs(total - (1 + exp(-1) + exp(-2))) < 1e-6);
-    CHECK(rt_softmax(&row, 1e-300, 100, weights) == 1 && weights[3] == 1 && weights[2] == 0);
-    CHECK(fabs(rt_softmax(&row, 1e300, 100, weights) - 4) < 1e-6);
+    CHECK(rt_softmax(&row, 1e-300, 100, weights).total == 1 && weights[3] == 1 && weights[2] == 0);
+    CHECK(fabs(rt_softmax(&row, 1e300, 100, weights).total - 4) < 1e-6);
     values[1] = INFINITY;
-    CHECK(rt_softmax(&row, 1, 100, weights) == 1 && weights[1] == 1 && weights[3] == 0);
+    CHECK(rt_softmax(&row, 1, 100, weights).total == 1 && weights[1] == 1 && weights[3] == 0);
     values[1] = NAN;
     rt_softmax(&row, 1, 100, weights);
     CHECK(weights[1] == 0 && weights[3] == 1);
     for (int i = 0; i < 4; i++)
-        values[i] = i % 2 == 0 ? NAN : -INFINITY;
-    CHECK(rt_softmax(&row, 1, 100, weights) == 1 && weights[0] == 1 && weights[1] == 0);
+        values[i] = i % 2 == 0 ? -INFINITY : NAN;
+    CHECK(rt_softmax(&row, 1, 100, weights).total == 1 && weights[0] == 1 && weights[1] == 0);
+    for (int i = 0; i < 4; i++)
+        values[i] = (float)i;
+    CHECK(rt_softmax(&row, 1, 100, values).total > 1 && values[3] == 1); /* in place */
 }
 
-TEST(draws_never_give_an_id_without_mass)
+TEST(draws_follow_weights_and_removal_takes_one_out)
 {
-    static const int32_t ids[] = {2, 5, 6, 9};
-    const float weights[] = {0, 1, 0, 1};
-    rt_distribution distribution = {{weights, ids, 4}, 2};
-    CHECK(rt_draw(&distribution, 0) == 5);
-    CHECK(rt_draw(&distribution, 0.49999) == 5 && rt_draw(&distribution, 0.5) == 9);
-    CHECK(rt_draw(&distribution, 0x1.fffffffffffffp-1) == 9);
-    distribution.total = 2.5; /* as if rounding had lost some */
-    CHECK(rt_draw(&distribution, 0.99) == 9);
-    CHECK(rt_probability(&distribution, 5) == 0.4 && rt_probability(&distribution, 7) == 0);
-    CHECK(rt_probability(&distribution, 10) == 0 && rt_probability(&distribution, 0) == 0);
+    float values[] = {0, 1, 0, 1, 2, 0};
+    rt_weights weights = {{values, NULL, 6}, 4};
+    CHECK(rt_draw(&weights, 0x1p-54) == 1 && rt_draw(&weights, 0.2499) == 1);
+    CHECK(rt_draw(&weights, 0.26) == 3 && rt_draw(&weights, 0.51) == 4);
+    CHECK(rt_draw(&weights, 1 - 0x1p-53) == 4);
+    weights.total = 5; /* as rounding might have it, only more so */
+    CHECK(rt_draw(&weights, 0.99) == 4);
+    weights.total = 4;
+    rt_remove(&weights, 4);
+    CHECK(weights.total == 2 && rt_draw(&weights, 0.75) == 3);
+    rt_remove(&weights, 3);
+    rt_remove(&weights, 1);
+    CHECK(weights.total == 0);
 }
 
-TEST(residual_without_mass_is_the_target)
+TEST(draws_from_long_rows_have_the_law_of_the_weights)
 {
-    const float weights[] = {1, 3};
-    rt_distribution p = {{weights, NULL, 2}, 4};
-    CHECK(rt_draw_residual(&p, &p, 0.1) == 0 && rt_draw_residual(&p, &p, 0.9) == 1);
-}
-
-/* --- the law of one verified token --- */
-
-typedef int32_t (*verifier)(const rt_distribution *p, const rt_distribution *q, int32_t id,
-                            double accept, double token);
-
-static int32_t verify(const rt_distribution *p, const rt_distribution *q, int32_t id, double accept,
-                      double token)
-{
-    return rt_accepts(p, q, id, accept) ? id : rt_draw_residual(p, q, token);
-}
-
-/* Planted: the residual's running sum is compared with the number itself, not with its share of
- * the sum. */
-static int32_t verify_without_norm(const rt_distribution *p, const rt_distribution *q, int32_t id,
-                                   double accept, double token)
-{
-    if (rt_accepts(p, q, id, accept))
-        return id;
-    double sum = 0;
-    int32_t last = 0;
-    for (int32_t i = 0; i < (int32_t)p->row.count && sum <= token; i++) {
-        double mass = rt_probability(p, i) - rt_probability(q, i);
-        sum += mass > 0 ? mass : 0;
-        last = mass > 0 ? i : last;
-    }
-    return last;
-}
-
-/* Planted: draws from p after a rejection. */
-static int32_t verify_without_residual(const rt_distribution *p, const rt_distribution *q,
-                                       int32_t id, double accept, double token)
-{
-    return rt_accepts(p, q, id, accept) ? id : rt_draw(p, token);
-}
-
-/* Planted: takes the acceptance for p instead of p / q. */
-static int32_t verify_with_wrong_ratio(const rt_distribution *p, const rt_distribution *q,
-                                       int32_t id, double accept, double token)
-{
-    return accept < rt_probability(p, id) ? id : rt_draw_residual(p, q, token);
-}
-
-/* Chi-square of verified tokens against p; the vocabulary has `count` ids with p > 0. */
-static double statistic_of(verifier rule, uint64_t seed, const rt_distribution *p,
-                           const rt_distribution *q)
-{
-    uint32_t seen[16] = {0};
+    static float values[1000];
+    static uint32_t seen[1000];
+    for (uint32_t i = 0; i < 1000; i++)
+        values[i] = i % 7 == 3 ? 0 : (float)(i % 13 + 1);
+    rt_weights weights = {{values, NULL, 1000}, rt_sum(values, 1000)};
     for (uint32_t i = 0; i < DRAWS; i++) {
-        rt_key draft = {seed, 0, i, 0, RT_DRAW_DRAFT}, accept = draft, token = draft;
-        accept.purpose = RT_DRAW_ACCEPT;
-        token.purpose = RT_DRAW_TOKEN;
-        int32_t id = rt_draw(q, rt_uniform(&draft));
-        seen[rule(p, q, id, rt_uniform(&accept), rt_uniform(&token))]++;
+        rt_dice dice = {4, 0, i};
+        seen[rt_draw(&weights, rt_uniform(&dice, 0, RT_DRAW_TOKEN, 0))]++;
     }
     double statistic = 0;
-    for (int32_t id = 0; id < (int32_t)p->row.count; id++) {
-        double expected = rt_probability(p, id) * DRAWS;
+    uint32_t cells = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        double expected = DRAWS * (double)values[i] / weights.total;
+        CHECK(expected > 0 || seen[i] == 0);
         if (expected > 0)
-            statistic += (seen[id] - expected) * (seen[id] - expected) / expected;
-        else
-            statistic += seen[id] > 0 ? INFINITY : 0;
+            statistic += (seen[i] - expected) * (seen[i] - expected) / expected, cells++;
     }
-    return statistic;
+    CHECK_MESSAGE(statistic < cells + 5 * sqrt(2.0 * cells), "%g of %u", statistic, cells);
 }
 
-/* Quantiles of chi-square at 1 - 1e-4 for 1 to 7 degrees of freedom. */
-static const double limits[] = {15.14, 18.42, 21.11, 23.51, 25.74, 27.86, 29.88};
-
-typedef struct law {
-    uint32_t count;
-    float p[8], q[8];
-} law;
-static const law laws[] = {
-    {4, {1, 2, 3, 4}, {4, 3, 2, 1}},
-    {4, {1, 2, 3, 4}, {1, 2, 3, 4}},
-    {4, {1, 1, 1, 1}, {9, 1, 0, 0}},
-    {4, {0, 5, 0.001f, 1}, {1, 1, 1, 1}},
-    {8, {8, 1, 4, 2, 3, 1, 1, 9}, {1, 1, 0, 9, 3, 2, 8, 1}},
-};
-
-static rt_distribution make(const float *weights, uint32_t count)
+/* The residual in long double, by its definition. */
+static void expect_residual(const double *r, const rt_weights *q, uint32_t count, double *result)
 {
-    rt_distribution result = {{weights, NULL, count}, 0};
+    long double total = 0, sum = 0;
     for (uint32_t i = 0; i < count; i++)
-        result.total += weights[i];
-    return result;
+        total += r[i];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t entry = rt_row_find(&q->row, (int32_t)i);
+        long double mass = entry < q->row.count ? q->row.values[entry] / q->total : 0;
+        long double left = r[i] / total - mass;
+        result[i] = left > 0 ? (double)left : 0;
+        sum += result[i];
+    }
+    for (uint32_t i = 0; i < count; i++)
+        result[i] = (double)(result[i] / sum);
 }
 
-TEST(verified_tokens_have_the_targets_law)
+TEST(residuals_are_the_positive_part_of_the_difference)
 {
-    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
-        rt_distribution p = make(laws[i].p, laws[i].count), q = make(laws[i].q, laws[i].count);
-        double statistic = statistic_of(verify, 100 + i, &p, &q);
-        CHECK_MESSAGE(statistic < limits[laws[i].count - 2], "law %zu: %g", i, statistic);
+    enum { COUNT = 300 };
+    static float p_values[COUNT], q_values[COUNT];
+    static double r_values[COUNT], before[COUNT], expected[COUNT];
+    static int32_t ids[COUNT];
+    for (uint32_t trial = 0; trial < 200; trial++) {
+        rt_dice dice = {trial, 0, 0};
+        uint32_t q_count = 0, step = 1 + trial % 4;
+        for (uint32_t i = 0; i < COUNT; i++) {
+            p_values[i] = (float)rt_uniform(&dice, 0, RT_DRAW_CHILD, i);
+            if (i % step == 0) {
+                ids[q_count] = (int32_t)i;
+                q_values[q_count++] = (float)rt_uniform(&dice, 1, RT_DRAW_CHILD, i);
+            }
+        }
+        rt_weights p = {{p_values, NULL, COUNT}, rt_sum(p_values, COUNT)};
+        rt_weights q = {{q_values, step == 1 ? NULL : ids, q_count}, rt_sum(q_values, q_count)};
+        rt_residual r;
+        rt_residual_start(&p, r_values, &r);
+        for (uint32_t k = 0; k < 4; k++) {
+            memcpy(before, r.values, sizeof before);
+            expect_residual(before, &q, COUNT, expected);
+            rt_residual_subtract(&r, &q);
+            for (uint32_t i = 0; i < COUNT; i++)
+                CHECK(fabs(r.values[i] / r.total - expected[i]) < 1e-13);
+            rt_remove(&q, (trial * 7 + k) % q_count);
+        }
     }
 }
 
-TEST(verified_tokens_of_a_trimmed_head_have_the_targets_law)
+TEST(a_residual_without_mass_stays)
 {
-    static const int32_t ids[] = {1, 3, 4, 6};
-    for (size_t i = 0; i < 4; i++) {
-        rt_distribution p = make(laws[4].p, 8), q = make(laws[i].q, 4);
-        q.row.ids = ids;
-        double statistic = statistic_of(verify, 200 + i, &p, &q);
-        CHECK_MESSAGE(statistic < limits[6], "law %zu: %g", i, statistic);
-    }
-}
-
-TEST(planted_mistakes_are_noticed)
-{
-    static const verifier wrong[] = {verify_without_norm, verify_without_residual,
-                                     verify_with_wrong_ratio};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        rt_distribution p = make(laws[0].p, 4), q = make(laws[0].q, 4);
-        double statistic = statistic_of(wrong[i], 300 + i, &p, &q);
-        CHECK_MESSAGE(statistic > 10 * limits[2], "mistake %zu: %g", i, statistic);
+    static const int32_t ids[] = {1, 3};
+    float values[] = {0, 1, 0, 3}, trimmed[] = {0.5f, 1.5f};
+    double room[4];
+    rt_weights p = {{values, NULL, 4}, 4}, q = {{trimmed, ids, 2}, 2};
+    const rt_weights *same[] = {&p, &q};
+    for (int i = 0; i < 2; i++) {
+        rt_residual r;
+        rt_residual_start(&p, room, &r);
+        rt_residual_subtract(&r, same[i]);
+        CHECK(r.total > 0 && r.values[0] == 0 && r.values[2] == 0);
+        CHECK(r.values[1] / r.total == 0.25 && r.values[3] / r.total == 0.75);
+        CHECK(rt_residual_draw(&r, 0.1) == 1 && rt_residual_draw(&r, 0.9) == 3);
     }
 }
 

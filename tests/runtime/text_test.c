@@ -57,7 +57,8 @@ TEST(characters_come_whole_at_every_draft_length)
         for (int noise = 0; noise < 2; noise++) {
             CHECK(open_scripted(script, 20, 3));
             fake_rule.noise = noise * 3000;
-            tandem_generate_options options = {.max_tokens = 20, .draft = draft};
+            const char length[] = {(char)('0' + draft), '\0'};
+            tandem_generate_options options = {.max_tokens = 20, .draft = length};
             text result = {.whole = true};
             CHECK(tandem_runtime_api.feed_text(session, "aa", 2) == TANDEM_OK);
             CHECK(tandem_runtime_api.generate(session, &options, gather, &result) == TANDEM_OK);
@@ -92,7 +93,7 @@ TEST(control_tokens_are_written_when_asked_for)
     static const int32_t script[] = {FAKE_A, FAKE_EOS, FAKE_BOS, FAKE_A};
     CHECK(open_scripted(script, 4, 2));
     tandem_generate_options options = {
-        .max_tokens = 4, .draft = 2, .ignore_end = true, .show_special = true};
+        .max_tokens = 4, .draft = "2", .ignore_end = true, .show_special = true};
     text result = {.whole = true};
     CHECK(tandem_runtime_api.feed_text(session, "a", 1) == TANDEM_OK);
     CHECK(tandem_runtime_api.generate(session, &options, gather, &result) == TANDEM_OK);

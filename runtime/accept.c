@@ -1,0 +1,45 @@
+/* See accept.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "runtime/accept.h"
+
+#include <stddef.h>
+
+static double probability(double weight, double total)
+{
+    return weight / total;
+}
+
+uint32_t rt_settle(const rt_tree *tree, uint32_t node, const rt_dice *dice, rt_site *site,
+                   int32_t *token)
+{
+    const uint32_t level = tree->nodes[node].depth;
+    const rt_row *p = &site->p.row;
+    rt_residual r = {.values = NULL}; /* while no child was rejected it is p */
+    for (uint32_t child = 0; (child = rt_tree_next_child(tree, node, child)) != 0;) {
+        const rt_node *drawn = &tree->nodes[child];
+        double r_child = r.values != NULL
+                             ? probability(r.values[drawn->id], r.total)
+                             : probability((double)p->values[drawn->id], site->p.total);
+        double q_child = probability((double)drawn->weight, site->q.total);
+        double uniform = rt_uniform(dice, level, RT_DRAW_ACCEPT, child);
+        if (uniform * q_child < r_child)
+            return child;
+        if (r.values == NULL)
+            rt_residual_start(&site->p, site->residual, &r);
+        rt_residual_subtract(&r, &site->q);
+        rt_remove(&site->q, drawn->entry);
+    }
+    double uniform = rt_uniform(dice, level, RT_DRAW_TOKEN, 0);
+    *token =
+        r.values != NULL ? rt_residual_draw(&r, uniform) : rt_row_id(p, rt_draw(&site->p, uniform));
+    return 0;
+}
+
+uint32_t rt_settle_greedy(const rt_tree *tree, uint32_t node, int32_t choice)
+{
+    for (uint32_t child = 0; (child = rt_tree_next_child(tree, node, child)) != 0;)
+        if (tree->nodes[child].id == choice)
+            return child;
+    return 0;
+}

@@ -1,0 +1,201 @@
+/* See costs.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "runtime/costs.h"
+
+#include "runtime/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GUESSED_BANDWIDTH 20e9 /* bytes per second, until the first pass has been timed */
+#define FACTOR_RATE       0.1  /* how fast the factor of a series follows */
+#define VERSION_LINE      "tandem costs 1"
+
+static const char *const kind_names[RT_COST_KINDS] = {"target", "drafter", "greedy", "sampled"};
+
+void rt_costs_clear(rt_costs *costs, uint64_t target_bytes, uint64_t drafter_bytes)
+{
+    memset(costs, 0, sizeof *costs);
+    const double guesses[RT_COST_KINDS] = {
+        (double)target_bytes / GUESSED_BANDWIDTH + 1e-6,
+        (double)drafter_bytes / GUESSED_BANDWIDTH + 1e-6,
+        1e-6,
+        2e-6,
+    };
+    for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
+        costs->series[kind].factor = 1;
+        costs->series[kind].guess = guesses[kind];
+        /* Hopeful, so that larger passes are tried and then known. */
+        costs->series[kind].growth = kind <= RT_COST_DRAFTER ? 0.05 : 0.5;
+    }
+}
+
+static float median(const float *values, uint32_t count)
+{
+    float sorted[RT_COST_KEPT];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = i;
+        for (; place > 0 && sorted[place - 1] > values[i]; place--)
+            sorted[place] = sorted[place - 1];
+        sorted[place] = values[i];
+    }
+    return sorted[(count - 1) / 2];
+}
+
+static double seconds_of(const rt_cost_series *series, uint32_t size)
+{
+    return series->factor * (double)median(series->kept[size], series->count[size]);
+}
+
+void rt_costs_note(rt_costs *costs, rt_cost_kind kind, uint32_t size, double seconds)
+{
+    if (costs->replayed || size >= RT_COST_SIZES || !(seconds > 0))
+        return;
+    rt_cost_series *series = &costs->series[kind];
+    uint8_t *count = &series->count[size];
+    if (*count == RT_COST_KEPT) {
+        const double ratio = seconds / seconds_of(series, size);
+        /* One time counts for little, however late it was. */
+        const double bounded = ratio < 0.5 ? 0.5 : ratio > 2 ? 2 : ratio;
+        series->factor *= 1 + FACTOR_RATE * (bounded - 1);
+    }
+    float *kept = series->kept[size];
+    memmove(kept + 1, kept, (RT_COST_KEPT - 1) * sizeof *kept);
+    kept[0] = (float)(seconds / series->factor);
+    if (*count < RT_COST_KEPT)
+        ++*count;
+}
+
+bool rt_costs_known(const rt_costs *costs, rt_cost_kind kind, uint32_t size)
+{
+    return size < RT_COST_SIZES && costs->series[kind].count[size] > 0;
+}
+
+void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_COST_SIZES])
+{
+    const rt_cost_series *series = &costs->series[kind];
+    uint32_t first = RT_COST_SIZES, last = RT_COST_SIZES;
+    for (uint32_t size = 0; size < RT_COST_SIZES; size++) {
+        if (series->count[size] == 0)
+            continue;
+        seconds[size] = seconds_of(series, size);
+        for (uint32_t i = last + 1; last < RT_COST_SIZES && i < size; i++)
+            seconds[i] =
+                seconds[last] + (seconds[size] - seconds[last]) * (i - last) / (size - last);
+        first = first < RT_COST_SIZES ? first : size;
+        last = size;
+    }
+    if (last == RT_COST_SIZES) { /* nothing is known */
+        first = last = 1;
+        seconds[1] = series->guess;
+    }
+    double slope = series->growth * seconds[first];
+    if (last > first)
+        slope = (seconds[last] - seconds[first]) / (last - first);
+    for (uint32_t i = last + 1; i < RT_COST_SIZES; i++)
+        seconds[i] = seconds[last] + fmax(slope, 0) * (i - last);
+    for (uint32_t i = 0; i < first; i++)
+        seconds[i] = seconds[first];
+}
+
+/* --- recorded --- */
+
+int rt_costs_print(const rt_costs *costs, uint64_t artefact_hash, char *text, size_t capacity)
+{
+    int length = snprintf(text, capacity, VERSION_LINE "\nartefact %016llx\n",
+                          (unsigned long long)artefact_hash);
+    for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
+        const rt_cost_series *series = &costs->series[kind];
+        bool any = false;
+        for (uint32_t size = 0; size < RT_COST_SIZES; size++) {
+            if (series->count[size] == 0)
+                continue;
+            const size_t used = (size_t)length < capacity ? (size_t)length : capacity;
+            length += snprintf(text + used, capacity - used, "%s %u:%.9g",
+                               any ? "" : kind_names[kind], size, seconds_of(series, size) * 1e6);
+            any = true;
+        }
+        const size_t used = (size_t)length < capacity ? (size_t)length : capacity;
+        length += snprintf(text + used, capacity - used, "%s", any ? "\n" : "");
+    }
+    return length;
+}
+
+static tandem_status refuse_line(tandem_error *error, const char *file, unsigned line,
+                                 const char *accepted)
+{
+    return rt_fail(error, TANDEM_INVALID, "%s, line %u: %s is accepted here", file, line, accepted);
+}
+
+/* Reads " SIZE:MICROSECONDS" as often as it comes, up to the end of the line. */
+static bool parse_series(rt_cost_series *series, const char **text)
+{
+    const char *at = *text;
+    while (*at == ' ') {
+        char *end;
+        const unsigned long size = strtoul(at + 1, &end, 10);
+        if (end == at + 1 || *end != ':' || size >= RT_COST_SIZES)
+            return false;
+        at = end + 1;
+        const double microseconds = strtod(at, &end);
+        if (end == at || !(microseconds > 0 && microseconds < 1e12))
+            return false;
+        at = end;
+        series->kept[size][0] = (float)(microseconds * 1e-6);
+        series->count[size] = 1;
+    }
+    if (*at != '\n')
+        return false;
+    *text = at + 1;
+    return true;
+}
+
+static unsigned find_kind(const char **text)
+{
+    for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
+        const size_t length = strlen(kind_names[kind]);
+        if (strncmp(*text, kind_names[kind], length) == 0 && (*text)[length] == ' ') {
+            *text += length;
+            return kind;
+        }
+    }
+    return RT_COST_KINDS;
+}
+
+tandem_status rt_costs_parse(rt_costs *costs, uint64_t artefact_hash, const char *file,
+                             const char *text, tandem_error *error)
+{
+    static const char version[] = VERSION_LINE "\n";
+    if (strncmp(text, version, sizeof version - 1) != 0)
+        return refuse_line(error, file, 1, "\"" VERSION_LINE "\"");
+    text += sizeof version - 1;
+    char expected[64];
+    const int length = snprintf(expected, sizeof expected, "artefact %016llx\n",
+                                (unsigned long long)artefact_hash);
+    if (strncmp(text, expected, (size_t)length) != 0) {
+        expected[length - 1] = '\0';
+        return rt_fail(error, TANDEM_INVALID,
+                       "%s, line 2: the costs are those of another program: this one's begin with "
+                       "\"%s\"",
+                       file, expected);
+    }
+    text += length;
+    rt_costs read = *costs;
+    for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
+        memset(read.series[kind].count, 0, sizeof read.series[kind].count);
+        read.series[kind].factor = 1;
+    }
+    for (unsigned line = 3; *text != '\0'; line++) {
+        const unsigned kind = find_kind(&text);
+        if (kind == RT_COST_KINDS || !parse_series(&read.series[kind], &text))
+            return refuse_line(error, file, line,
+                               "\"target\", \"drafter\", \"greedy\" or \"sampled\" and pairs like "
+                               "1:43.6 (tokens up to 32 : microseconds)");
+    }
+    read.replayed = true;
+    *costs = read;
+    return TANDEM_OK;
+}

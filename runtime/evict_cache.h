@@ -1,0 +1,32 @@
+/* Reading and moving the slots of one KV head, whatever its cache holds.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef TANDEM_RUNTIME_EVICT_CACHE_H
+#define TANDEM_RUNTIME_EVICT_CACHE_H
+
+#include "runtime/abi.h"
+
+#include <stdbool.h>
+
+#define RT_PANEL     16  /* slots whose keys lie side by side */
+#define RT_MOST_HEAD 512 /* the largest head size that is compiled */
+
+/* One KV head of one layer. */
+typedef struct rt_head {
+    const tandem_cache_info *info;
+    uint32_t slots;
+    unsigned char *keys, *values;             /* [slots / 16][size][16], [slots][size] */
+    unsigned char *key_scales, *value_scales; /* f16[slots]; NULL unless elements have one byte */
+} rt_head;
+
+rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t fixed_bytes,
+                   uint32_t slots, uint32_t kv_head);
+
+/* Keys of slots 16 * panel .. 16 * panel + 15 as f32[head_size][16]. */
+void rt_head_keys(const rt_head *head, uint32_t panel, float *keys);
+/* The value of one slot as f32[head_size]. */
+void rt_head_value(const rt_head *head, uint32_t slot, float *value);
+/* Copies a slot over another. */
+void rt_head_move(const rt_head *head, uint32_t from, uint32_t to);
+
+#endif

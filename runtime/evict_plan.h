@@ -1,0 +1,91 @@
+/* How many bytes an eviction policy keeps beside a model's cache: one formula for the compiler's
+ * plan and the program's start.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Of each session and model, in this order, each part beginning at a multiple of 64 bytes:
+ *   observed f32[needs.observed][width]   queries of the last tokens, in row position % observed
+ *   tail     f32[max_tokens][width]       queries of the tokens that stand in the tail
+ *   sums     f32[heads of all layers][slots]   accumulated attention of committed slots
+ *   scratch  f32[workers][rows][slots]    of eviction itself
+ * where width is the sum of heads * head_size over the layers. Only the last two grow with slots.
+ */
+#ifndef TANDEM_RUNTIME_EVICT_PLAN_H
+#define TANDEM_RUNTIME_EVICT_PLAN_H
+
+#include "runtime/abi.h"
+
+#include <stdbool.h>
+
+/* Parts that scoring is cut into at most: more threads than these find nothing to do. */
+#define TANDEM_EVICT_WORKERS 4u
+
+/* What a policy needs. All zero: nothing, and it drops nothing. */
+typedef struct tandem_evict_needs {
+    bool drops;        /* slots, when all are taken: texts may be longer than these */
+    uint32_t observed; /* queries of so many last tokens; 0: none */
+    bool sums;         /* attention that slots received so far, which takes queries too */
+    bool scores;       /* scores slots at all */
+} tandem_evict_needs;
+
+typedef struct tandem_evict_bytes {
+    uint64_t observed, tail; /* whatever the number of slots */
+    uint64_t sums, scratch;  /* per slot; slots are a multiple of 16 */
+} tandem_evict_bytes;
+
+static inline bool tandem_evict_wants_queries(const tandem_evict_needs *needs)
+{
+    return needs->observed > 0 || needs->sums;
+}
+
+/* f32 of all layers' queries of one token. */
+static inline uint64_t tandem_evict_width(const tandem_model_info *info)
+{
+    uint64_t width = 0;
+    for (uint32_t i = 0; i < info->layers; i++)
+        width += (uint64_t)info->caches[i].heads * info->caches[i].head_size;
+    return width;
+}
+
+/* Query heads that read one KV head. */
+static inline uint32_t tandem_evict_group(const tandem_cache_info *cache)
+{
+    return cache->kv_heads == 0 || cache->heads < cache->kv_heads ? 1
+                                                                  : cache->heads / cache->kv_heads;
+}
+
+/* Rows of scratch that one worker has: for each query head of a group the weights of one query and
+ * their sums, and the scores. */
+static inline uint32_t tandem_evict_scratch_rows(const tandem_model_info *info)
+{
+    uint32_t group = 1;
+    for (uint32_t i = 0; i < info->layers; i++) {
+        const uint32_t own = tandem_evict_group(&info->caches[i]);
+        group = own > group ? own : group;
+    }
+    return 2 * group + 1;
+}
+
+/* Of `info` only layers, max_tokens and the caches' heads, kv_heads and head_size are read. */
+static inline tandem_evict_bytes tandem_evict_sizes(const tandem_model_info *info,
+                                                    const tandem_evict_needs *needs)
+{
+    const uint64_t row = tandem_evict_width(info) * sizeof(float);
+    uint64_t heads = 0, jobs = 0;
+    for (uint32_t i = 0; i < info->layers; i++) {
+        heads += info->caches[i].heads;
+        jobs += info->caches[i].kv_heads;
+    }
+    const uint64_t workers = jobs < TANDEM_EVICT_WORKERS ? jobs : TANDEM_EVICT_WORKERS;
+    tandem_evict_bytes bytes = {0};
+    bytes.observed = (needs->observed * row + 63) / 64 * 64;
+    if (tandem_evict_wants_queries(needs))
+        bytes.tail = (info->max_tokens * row + 63) / 64 * 64;
+    if (needs->sums)
+        bytes.sums = heads * sizeof(float);
+    if (needs->scores)
+        bytes.scratch = workers * tandem_evict_scratch_rows(info) * sizeof(float);
+    return bytes;
+}
+
+#endif
