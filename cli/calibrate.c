@@ -17,6 +17,7 @@ typedef struct calibrate_options {
     path_list texts, prompts, merged;
     const char *field, *output;
     bool by_drafter;
+    bool drafted_only;          /* of the target's text, what the drafter had guessed */
     uint32_t max_tokens, limit; /* limit 0: all prompts */
     double temperature;
     uint64_t seed;
@@ -36,15 +37,15 @@ enum {
 };
 
 static const struct argp_option options_table[] = {
-    {NULL, 0, NULL, 0, "What is counted (several add up):", -1},
-    {"text", KEY_TEXT, "FILE", 0, "raw text", -1},
-    {"prompts", KEY_PROMPTS, "FILE", 0, "what a model writes after each prompt of the file", -1},
-    {"merge", KEY_MERGE, "FILE", 0, "counts made before", -1},
-    {"output", 'o', "FILE", 0, "where to write the counts (required)", -1},
-    {NULL, 0, NULL, 0, "Prompts:", 0},
+    {NULL, 0, NULL, 0, "What is counted (several add up), and how prompts are continued:", 0},
+    {"text", KEY_TEXT, "FILE", 0, "raw text", 0},
+    {"prompts", KEY_PROMPTS, "FILE", 0, "what a model writes after each prompt of the file", 0},
+    {"merge", KEY_MERGE, "FILE", 0, "counts made before", 0},
+    {"output", 'o', "FILE", 0, "where to write the counts (required)", 0},
     {"by", KEY_BY, "MODEL", 0,
-     "who writes: target (default) or drafter. A target that has a drafter writes the same, and "
-     "how often drafts were accepted is noted",
+     "who writes: target (default) or drafter. Beside a --drafter the target writes the same, and "
+     "how often drafts were accepted is noted; drafted counts only the tokens that were, which is "
+     "what a smaller head may lose",
      0},
     {"field", KEY_FIELD, "NAME", 0,
      "in files called *.jsonl: the string of each line's object that is the text, or the list of "
@@ -85,6 +86,8 @@ static void check(struct argp_state *state, const calibrate_options *options)
     if (options->prompts.count > 0 && writer == NULL)
         cli_usage_error(state, "--prompts: no model writes; give --%s",
                         options->by_drafter ? "drafter" : "target");
+    if (options->drafted_only && options->shared.drafter == NULL)
+        cli_usage_error(state, "--by drafted: no model drafts; give --drafter");
     if (options->texts.count > 0 && options->shared.tokenizer == NULL && writer == NULL)
         cli_usage_error(state, "--text: give --tokenizer, or a model that a tokenizer lies with");
 }
@@ -92,8 +95,9 @@ static void check(struct argp_state *state, const calibrate_options *options)
 static void parse_by(struct argp_state *state, const char *text, calibrate_options *options)
 {
     options->by_drafter = strcmp(text, "drafter") == 0;
-    if (!options->by_drafter && strcmp(text, "target") != 0)
-        cli_usage_error(state, "--by %s: expected target or drafter", text);
+    options->drafted_only = strcmp(text, "drafted") == 0;
+    if (!options->by_drafter && !options->drafted_only && strcmp(text, "target") != 0)
+        cli_usage_error(state, "--by %s: expected target, drafter or drafted", text);
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -102,6 +106,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->shared;
+        state->child_inputs[1] = &options->shared;
         return 0;
     case KEY_TEXT:
         add_path(state, options, &options->texts, argument);
@@ -146,13 +151,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&cli_model_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+static const struct argp_child children[] = {
+    {&cli_pair_argp, 0, NULL, 0}, {&cli_model_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     options_table,
     parse,
     NULL,
-    "Counts how often tokens occur, for --vocab-trim: in raw text, in what the drafter writes, or "
-    "(best) in what the target writes."
+    "Counts how often tokens occur, for --vocab-trim: in raw text, or in what a model writes."
     "\vexamples:\n"
     "  tandem calibrate --target target.xml --drafter drafter.xml \\\n"
     "      --tokenizer tokenizer.json --prompts prompts.txt -o counts.json\n"
@@ -194,9 +199,12 @@ static td_status count_raw_text(void *pointer, const char *text, size_t length)
     return status;
 }
 
+/* One round: the last token is the target's own, those before it were drafted. */
 static bool count_piece(void *pointer, const tandem_piece *piece)
 {
-    count_ids(pointer, piece->ids, piece->count);
+    const tally *self = pointer;
+    const bool skip_last = self->options->drafted_only && piece->count > 0;
+    count_ids(pointer, piece->ids, piece->count - skip_last);
     return true;
 }
 
@@ -205,8 +213,10 @@ static td_status count_continuation(tally *self, tandem_session *session, const 
                                     size_t length)
 {
     const tandem_api *api = self->loaded.api;
+    const bool pair = !self->options->by_drafter && self->options->shared.drafter != NULL;
     const tandem_generate_options choices = {.max_tokens = self->options->max_tokens,
-                                             .draft = "1", /* so that every draft is judged */
+                                             /* one token a round, so that every draft is judged */
+                                             .draft = pair ? "1" : "0",
                                              .temperature = self->options->temperature,
                                              .seed = self->options->seed};
     const tandem_status fed = api->feed_text(session, prompt, length);
@@ -334,14 +344,16 @@ static td_status count_texts(td_context *context, const calibrate_options *optio
                              fe_counts *counts)
 {
     fe_tokenizer tokenizer = {0};
-    const char *writer = options->by_drafter ? "drafter" : "target";
+    const char *kind = options->by_drafter     ? "drafter"
+                       : options->drafted_only ? "drafted"
+                                               : "target";
     if (options->texts.count + options->prompts.count == 0)
         return TD_OK;
     td_status status = read_tokenizer(context, options, &tokenizer);
     if (status == TD_OK && options->texts.count > 0)
         status = add_kind(context, options, &tokenizer, "raw", count_raw, counts);
     if (status == TD_OK && options->prompts.count > 0)
-        status = add_kind(context, options, &tokenizer, writer, count_generated, counts);
+        status = add_kind(context, options, &tokenizer, kind, count_generated, counts);
     fe_tokenizer_release(context, &tokenizer);
     return status;
 }

@@ -26,6 +26,8 @@ int cli_verify(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_perplexity(int argc, char **argv);
 int cli_calibrate(int argc, char **argv);
+int cli_schedule(int argc, char **argv);
+int cli_generate(int argc, char **argv);
 int cli_targets(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
@@ -70,8 +72,9 @@ typedef struct cli_options {
 } cli_options;
 
 void cli_options_init(cli_options *options);
-/* Input of each: cli_options. cli_program_argp is both of the others, and requires --target. */
-extern const struct argp cli_model_argp, cli_device_argp, cli_program_argp;
+/* Input of each: cli_options. `pair`: --target, --drafter, --tokenizer; `model`: how any model is
+ * read; `device`: what a program is made for; `program`: all of these, and --target is required. */
+extern const struct argp cli_pair_argp, cli_model_argp, cli_device_argp, cli_program_argp;
 /* --vocab-trim and --counts; input: cli_options. */
 extern const struct argp cli_trim_argp;
 
@@ -118,11 +121,11 @@ td_status cli_convert_model(const cli_options *options, ir_module *module);
 td_status cli_finish_model(const cli_options *options, ir_module *module);
 td_status cli_adapt_model(const cli_options *options, ir_module *module);
 
-/* Trims the head of a converted drafter as options->trim says; does nothing when it says nothing.
- * Under `auto` the curve is printed to standard error, and `target` (converted, too) must be there.
- * `tokenizer` is NULL when there is none. */
+/* Trims the head of a converted drafter as options->trim says, so that its head_ids are those of
+ * *trimmed; does nothing when it says nothing. Under `auto` the curve is printed to standard error,
+ * and `target` (converted, too) must be there. `tokenizer` is NULL when there is none. */
 td_status cli_trim_head(td_context *context, const cli_options *options,
-                        const fe_tokenizer *tokenizer, const ir_module *target, ir_module *drafter,
+                        const fe_tokenizer *tokenizer, const ir_module *target, fe_model *drafter,
                         cli_trimmed *trimmed);
 
 /* Says what trimming saves; nothing for a whole head. */

@@ -16,6 +16,9 @@ static const cli_verb verbs[] = {
     {"run", "compile and run at once, or run the reference evaluator", cli_run},
     {"perplexity", "measure how well a model predicts a text", cli_perplexity},
     {"calibrate", "count how often tokens occur, to trim a drafter's head", cli_calibrate},
+    {"schedule", "order a graph such that it needs least memory, with a bound or a proof",
+     cli_schedule},
+    {"generate", "write a random graph to order", cli_generate},
     {"targets", "list the machines that programs can be compiled for", cli_targets},
     {"version", "print the version", cli_version},
 };

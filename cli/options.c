@@ -3,10 +3,13 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
+#include "runtime/command_line.h"
+
 #include "runtime/evict.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,26 +52,15 @@ uint64_t cli_parse_count(struct argp_state *state, const char *option, const cha
     return parse_whole(state, option, text, 1, largest);
 }
 
+/* As the program's own --memory-budget. */
 static uint64_t parse_size(struct argp_state *state, const char *option, const char *text)
 {
-    static const char units[] = "KMGT";
-    char *end;
-    errno = 0;
-    uint64_t bytes = strtoull(text, &end, 10);
-    bool valid = text[0] >= '0' && text[0] <= '9' && errno == 0;
-    if (valid && *end != '\0') {
-        const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
-        const bool decimal = strcmp(end + 1, "B") == 0;
-        valid = unit != NULL && (decimal || end[1] == '\0' || strcmp(end + 1, "iB") == 0);
-        for (long i = 0; valid && i <= unit - units; i++)
-            valid = td_multiply(bytes, decimal ? 1000 : 1024, &bytes);
-    }
-    if (!valid || bytes == 0)
-        cli_usage_error(
-            state,
-            "%s %s: expected a size such as 800M or 2G (K, M, G, T are powers of 1024; KB, "
-            "MB, GB, TB of 1000)",
-            option, text);
+    uint64_t bytes;
+    if (!rt_parse_size(text, &bytes))
+        cli_usage_error(state,
+                        "%s %s: expected a size such as 800M or 1.5G (K, M, G, T are powers of "
+                        "1024; KB, MB, GB, TB of 1000)",
+                        option, text);
     return bytes;
 }
 
@@ -139,39 +131,17 @@ enum {
     KEY_SESSIONS,
 };
 
-static const struct argp_option model_options[] = {
+static const struct argp_option pair_options[] = {
     {NULL, 0, NULL, 0, "Models:", 1},
     {"target", KEY_TARGET, "PATH", 0,
      "the model whose text is wanted: OpenVINO IR (.xml), a Hugging Face directory, or GGUF", 1},
     {"drafter", KEY_DRAFTER, "PATH", 0, "the model that guesses ahead (default: none)", 1},
     {"tokenizer", KEY_TOKENIZER, "FILE", 0,
      "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the target)", 1},
-    {"weights", KEY_WEIGHTS, "KIND", 0,
-     "keep (default), f32, f16, q8 or q4 (8 or 4 bits, groups of 32); random:SEED fills weights "
-     "whose file is missing, and may be given beside another",
-     1},
-    {"activations", KEY_ACTIVATIONS, "KIND", 0,
-     "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 1},
-    {"kv", KEY_KV, "KIND", 0,
-     "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 1},
-    {"evict", KEY_EVICT, "POLICY", 0,
-     "what full caches drop: none (default), recent, h2o, tova, snapkv or keydiff, the last four "
-     "also as in tova+caote and tova+fastcaote; the program may choose another at start",
-     1},
-    {"constants", KEY_CONSTANTS, "FILE", 0,
-     "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 1},
-    {"context", KEY_CONTEXT, "N", 0, "tokens of context (default: what the model says)", 1},
-    {"layers", KEY_LAYERS, "N", 0, "keep only the first N layers", 1},
-    {"max-draft", KEY_MAX_DRAFT, "N", 0, "longest draft the program may be asked for (default 16)",
-     1},
-    {"orderer", KEY_ORDERER, "NAME", 0, "file, dfs, greedy or auto (default)", 1},
-    {"print-after", KEY_PRINT_AFTER, "PASS", 0,
-     "print the graphs to standard error after a pass, or after \"all\"", 1},
-    {"verbose", 'v', NULL, 0, "report progress", 1},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static error_t parse_model(int key, char *argument, struct argp_state *state)
+static error_t parse_pair(int key, char *argument, struct argp_state *state)
 {
     cli_options *options = state->input;
     switch (key) {
@@ -184,6 +154,56 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
     case KEY_TOKENIZER:
         options->tokenizer = argument;
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp cli_pair_argp = {pair_options, parse_pair, NULL, NULL, NULL, NULL, NULL};
+
+static const struct argp_option model_options[] = {
+    {NULL, 0, NULL, 0, "How models are read:", 2},
+    {"weights", KEY_WEIGHTS, "KIND", 0,
+     "keep (default), f32, f16, q8 or q4 (8 or 4 bits, groups of 32); random:SEED fills weights "
+     "whose file is missing, and may be given beside another",
+     2},
+    {"activations", KEY_ACTIVATIONS, "KIND", 0,
+     "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 2},
+    {"kv", KEY_KV, "KIND", 0,
+     "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 2},
+    {"evict", KEY_EVICT, "POLICY", 0,
+     "what full caches drop: none (default), recent, h2o, tova, snapkv or keydiff, the last four "
+     "also as in tova+caote and tova+fastcaote; the program may choose another at start",
+     2},
+    {"constants", KEY_CONSTANTS, "FILE", 0,
+     "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 2},
+    {"context", KEY_CONTEXT, "N", 0, "tokens of context, 1 or more (default: what the model says)",
+     2},
+    {"layers", KEY_LAYERS, "N", 0, "keep only the first N layers, 1 or more (default: all)", 2},
+    {"print-after", KEY_PRINT_AFTER, "PASS", 0,
+     "print the graphs to standard error after a pass, or after \"all\"", 2},
+    {"verbose", 'v', NULL, 0, "report progress", 2},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const char *parse_pass(struct argp_state *state, const char *text)
+{
+    char known[1024] = "";
+    size_t length = 0;
+    if (strcmp(text, "all") == 0)
+        return text;
+    for (size_t i = 0; ir_pass_names[i] != NULL; i++) {
+        if (strcmp(text, ir_pass_names[i]) == 0)
+            return text;
+        length += (size_t)snprintf(known + length, sizeof known - length, "%s, ", ir_pass_names[i]);
+    }
+    cli_usage_error(state, "--print-after=%s: expected %sor all", text, known);
+}
+
+static error_t parse_model(int key, char *argument, struct argp_state *state)
+{
+    cli_options *options = state->input;
+    switch (key) {
     case KEY_WEIGHTS:
         parse_weights(state, argument, options);
         return 0;
@@ -200,19 +220,13 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
         options->constants = argument;
         return 0;
     case KEY_PRINT_AFTER:
-        options->print_after = argument;
+        options->print_after = parse_pass(state, argument);
         return 0;
     case KEY_CONTEXT:
         options->context_length = (uint32_t)cli_parse_count(state, "--context", argument, 1 << 24);
         return 0;
     case KEY_LAYERS:
         options->layers = (uint32_t)cli_parse_count(state, "--layers", argument, 1 << 16);
-        return 0;
-    case KEY_MAX_DRAFT:
-        options->max_draft = (uint32_t)cli_parse_number(state, "--max-draft", argument, 31);
-        return 0;
-    case KEY_ORDERER:
-        options->orderer = argument;
         return 0;
     case 'v':
         options->verbose = true;
@@ -225,15 +239,18 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
 const struct argp cli_model_argp = {model_options, parse_model, NULL, NULL, NULL, NULL, NULL};
 
 static const struct argp_option device_options[] = {
-    {NULL, 0, NULL, 0, "Device:", 2},
+    {NULL, 0, NULL, 0, "Program:", 3},
     {"memory-budget", KEY_BUDGET, "SIZE", 0,
-     "all that may be resident, such as 800M (default: no limit)", 2},
-    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 2},
+     "all that may be resident, such as 800M (default: no limit)", 3},
+    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 3},
     {"threads", KEY_THREADS, "N", 0,
-     "plan for this many threads (default 1; each further one takes 132 KiB)", 2},
-    {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 2},
-    {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 2},
-    {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 2},
+     "plan for this many threads (default 1; each further one takes 132 KiB)", 3},
+    {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 3},
+    {"max-draft", KEY_MAX_DRAFT, "N", 0,
+     "most tokens of a draft that the program may be asked for (default 16)", 3},
+    {"orderer", KEY_ORDERER, "NAME", 0, "auto (default), or another row of `tandem schedule --compare`", 3},
+    {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 3},
+    {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 3},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -254,6 +271,12 @@ static error_t parse_device(int key, char *argument, struct argp_state *state)
     case KEY_SESSIONS:
         options->sessions =
             (uint32_t)cli_parse_count(state, "--sessions", argument, TANDEM_MAX_SESSIONS);
+        return 0;
+    case KEY_MAX_DRAFT:
+        options->max_draft = (uint32_t)cli_parse_number(state, "--max-draft", argument, 31);
+        return 0;
+    case KEY_ORDERER:
+        options->orderer = argument;
         return 0;
     case KEY_TRIPLE:
         options->triple = argument;

@@ -19,9 +19,13 @@ typedef struct perplexity_options {
     uint32_t tokens; /* 0: the whole text */
 } perplexity_options;
 
-enum { KEY_TEXT = 0x2000, KEY_TOKENS };
+enum { KEY_TEXT = 0x2000, KEY_TOKENS, KEY_TARGET, KEY_TOKENIZER };
 
 static const struct argp_option options_table[] = {
+    {"target", KEY_TARGET, "PATH", 0,
+     "the model: OpenVINO IR (.xml), a Hugging Face directory, or GGUF", 0},
+    {"tokenizer", KEY_TOKENIZER, "FILE", 0,
+     "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the model)", 0},
     {"text", KEY_TEXT, "FILE", 0, "the text to predict", 0},
     {"tokens", KEY_TOKENS, "N", 0, "only the first N tokens of it (default: all)", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -34,6 +38,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->shared;
         return 0;
+    case KEY_TARGET:
+        options->shared.target = argument;
+        return 0;
+    case KEY_TOKENIZER:
+        options->shared.tokenizer = argument;
+        return 0;
     case KEY_TEXT:
         options->text = argument;
         return 0;
@@ -42,9 +52,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (options->shared.target == NULL)
-            argp_error(state, "--target is missing");
+            cli_usage_error(state, "--target is missing");
         if (options->text == NULL)
-            argp_error(state, "--text is missing");
+            cli_usage_error(state, "--text is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -115,7 +125,7 @@ int cli_perplexity(int argc, char **argv)
 {
     perplexity_options options = {0};
     cli_options_init(&options.shared);
-    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    cli_parse(&argp, argc, argv, &options);
     td_context context;
     td_context_init(&context);
     context.verbosity = options.shared.verbose;

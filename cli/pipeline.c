@@ -81,10 +81,24 @@ static td_status import_model(td_context *context, const cli_options *options, c
     return status;
 }
 
+/* Only a drafter may have a trimmed head: whoever writes or predicts text needs all ids. */
+static td_status check_whole(td_context *context, const char *path, const fe_model *model)
+{
+    if (model->head_ids == NULL)
+        return TD_OK;
+    return td_fail(context, TD_INVALID,
+                   "%s: its head is trimmed to %u of %u ids, which is of use in a drafter only",
+                   path, model->head_count, model->vocabulary);
+}
+
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model)
 {
-    return import_model(context, options, path, cli_adapt_model, model);
+    TD_TRY(import_model(context, options, path, cli_adapt_model, model));
+    const td_status status = check_whole(context, path, model);
+    if (status != TD_OK)
+        ir_module_release(model->module);
+    return status;
 }
 
 static bool same_file(const char *a, const char *b)
@@ -173,8 +187,9 @@ static td_status check_vocabularies(td_context *context, const cli_program *prog
 static td_status trim_drafter(td_context *context, const cli_options *options, cli_program *program)
 {
     const fe_tokenizer *tokenizer = program->has_tokenizer ? &program->tokenizer : NULL;
+    TD_TRY(check_whole(context, options->target, &program->models[0]));
     return cli_trim_head(context, options, tokenizer, program->models[0].module,
-                         program->models[1].module, &program->trimmed);
+                         &program->models[1], &program->trimmed);
 }
 
 static td_status finish_models(const cli_options *options, cli_program *program)
@@ -188,8 +203,8 @@ static td_status finish_models(const cli_options *options, cli_program *program)
 static td_status fuse_models(const cli_options *options, cli_program *program)
 {
     for (size_t i = 0; i < program->model_count; i++)
-        TD_TRY(ir_run_passes(program->models[i].module, ir_fuse_passes, options->print_after,
-                             true));
+        TD_TRY(
+            ir_run_passes(program->models[i].module, ir_fuse_passes, options->print_after, true));
     return TD_OK;
 }
 
@@ -204,18 +219,19 @@ static td_status describe_models(td_context *context, cli_program *program)
         lowered->module = model->module;
         lowered->forward = ir_module_find_graph(module, "forward");
         lowered->commit = ir_module_find_graph(module, "commit");
+        lowered->greedy = ir_module_find_graph(module, "greedy");
         if (lowered->forward == NULL || lowered->commit == NULL ||
             !ir_module_find_symbol(module, "tokens", &tokens) ||
             !ir_module_find_symbol(module, "rows", &rows))
             return td_fail(context, TD_INTERNAL, "%s: the raised module lacks a graph or a symbol",
                            model_names[i]);
         lowered->vocabulary = model->vocabulary;
+        lowered->head_ids = model->head_ids;
+        lowered->head_count = model->head_count;
         lowered->context_length = model->context_length;
         lowered->max_tokens = (uint32_t)module->symbols.items[tokens].bound;
         lowered->max_rows = (uint32_t)module->symbols.items[rows].bound;
     }
-    program->lowered[1].head_ids = program->trimmed.head.ids;
-    program->lowered[1].head_count = program->trimmed.head.count;
     return TD_OK;
 }
 
@@ -229,14 +245,10 @@ static uint32_t columns_of(const cg_model *model)
 static td_status order_and_plan(td_context *context, const cli_options *options,
                                 cli_program *program)
 {
-    ir_graph *graphs[4];
+    ir_graph *graphs[2 * CG_GRAPHS];
     sched_extra extras[TANDEM_SCRATCH_COUNT] = {{.name = "draft probabilities"},
                                                 {.name = "target probabilities"}};
-    size_t count = 0;
-    for (size_t i = 0; i < program->model_count; i++) {
-        graphs[count++] = program->lowered[i].forward;
-        graphs[count++] = program->lowered[i].commit;
-    }
+    const size_t count = cg_list_graphs(program->lowered, program->model_count, graphs);
     if (program->model_count > 1)
         extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES].bytes =
             (uint64_t)options->max_draft * columns_of(&program->lowered[1]) * sizeof(float);
@@ -281,6 +293,8 @@ static void fill_request(const cli_options *options, cli_program *program)
         target->bos_id >= 0 || !program->has_tokenizer ? target->bos_id : program->tokenizer.bos_id;
     request->eos_id =
         target->eos_id >= 0 || !program->has_tokenizer ? target->eos_id : program->tokenizer.eos_id;
+    request->further_end_ids = target->further_end_ids;
+    request->further_end_count = target->further_end_count;
     request->memory_budget = options->memory_budget;
     request->slots = options->slots;
     request->threads = options->threads;

@@ -27,13 +27,13 @@ static void print_line(const char *name, uint64_t bytes)
 static void print_schedule(const cli_program *program)
 {
     const sched_plan *schedule = &program->plan;
-    const size_t per_model = schedule->graph_count / program->model_count;
     for (size_t g = 0; g < schedule->graph_count; g++) {
         const sched_graph_plan *graph = &schedule->graphs[g];
         if (graph->peak == 0)
             continue;
+        const bool drafts = graph->graph->module != program->lowered[0].module;
         printf("%s.%s: %u nodes, peak %" PRIu64 " bytes, lower bound %" PRIu64 ", order %s%s\n",
-               program->lowered[g / per_model].name, graph->graph->name, graph->graph->node_count,
+               program->lowered[drafts ? 1 : 0].name, graph->graph->name, graph->graph->node_count,
                graph->peak, graph->lower_bound, graph->orderer,
                graph->peak == graph->lower_bound ? ", optimal" : "");
     }

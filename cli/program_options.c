@@ -12,6 +12,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = options;
         state->child_inputs[1] = options;
         state->child_inputs[2] = options;
+        state->child_inputs[3] = options;
         return 0;
     case ARGP_KEY_ARG:
         cli_usage_error(state, "unexpected argument %s: models are given by --target and --drafter",
@@ -26,7 +27,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&cli_model_argp, 0, NULL, 0},
+static const struct argp_child children[] = {{&cli_pair_argp, 0, NULL, 0},
+                                             {&cli_model_argp, 0, NULL, 0},
                                              {&cli_trim_argp, 0, NULL, 0},
                                              {&cli_device_argp, 0, NULL, 0},
                                              {NULL, 0, NULL, 0}};

@@ -102,8 +102,18 @@ static td_status feed_and_choose(reference *r, const int32_t *ids, uint32_t coun
     return commit_chunk(r, count);
 }
 
-static td_status generate(reference *r, const int32_t *prompt, size_t prompt_count,
-                          uint32_t max_tokens, int32_t eos_id, cli_id_callback callback, void *self)
+static bool ends_text(const fe_model *model, int32_t id)
+{
+    for (uint32_t i = 0; i < model->further_end_count; i++)
+        if (id == model->further_end_ids[i])
+            return true;
+    return id == model->eos_id;
+}
+
+/* `model` is NULL when no id ends the text. */
+static td_status generate(reference *r, const fe_model *model, const int32_t *prompt,
+                          size_t prompt_count, uint32_t max_tokens, cli_id_callback callback,
+                          void *self)
 {
     int32_t best = 0;
     for (size_t fed = 0; fed < prompt_count;) {
@@ -117,7 +127,8 @@ static td_status generate(reference *r, const int32_t *prompt, size_t prompt_cou
         fed += count;
     }
     for (uint32_t i = 0; i < max_tokens; i++) {
-        if (best == eos_id || !callback(self, best) || r->committed == r->capacity)
+        const bool ended = model != NULL && ends_text(model, best);
+        if (ended || !callback(self, best) || r->committed == r->capacity)
             break;
         const int32_t next = best;
         if (i + 1 < max_tokens)
@@ -133,8 +144,8 @@ td_status cli_reference_generate(td_context *context, const fe_model *model, con
     reference r;
     td_status status = open_reference(context, model, &r);
     if (status == TD_OK)
-        status = generate(&r, prompt, prompt_count, max_tokens, ignore_eos ? -1 : model->eos_id,
-                          callback, self);
+        status = generate(&r, ignore_eos ? NULL : model, prompt, prompt_count, max_tokens, callback,
+                          self);
     ir_evaluator_release(r.evaluator);
     td_release(context, r.symbols);
     return status;

@@ -122,8 +122,22 @@ static td_status spawn_program(td_context *context, const char *path, const run_
     return TD_OK;
 }
 
+/* Before anything is imported: compiling takes a while. */
+static td_status check_machine(td_context *context, const cli_options *options)
+{
+    const cg_target *target;
+    cg_cpu cpu;
+    TD_TRY(cg_find_target(context, options->triple, options->cpu, &target, &cpu));
+    if (cg_runs_here(target, &cpu))
+        return TD_OK;
+    return td_fail(context, TD_INVALID,
+                   "a program for %s, %s does not run on this machine; `tandem compile` makes it",
+                   target->triple, cpu.name);
+}
+
 static td_status run_compiled(td_context *context, run_options *options, int *exit_status)
 {
+    TD_TRY(check_machine(context, &options->shared));
     const char *parent = getenv("TMPDIR");
     char folder[4096], path[4096 + 8];
     snprintf(folder, sizeof folder, "%s/tandem-XXXXXX", parent == NULL ? "/tmp" : parent);

@@ -42,7 +42,7 @@ int cli_targets(int argc, char **argv)
     td_context context;
     const cg_target *host = NULL;
     cg_cpu native = {0};
-    argp_parse(&targets_argp, argc, argv, 0, NULL, NULL);
+    cli_parse(&targets_argp, argc, argv, NULL);
     td_context_init(&context);
     /* A machine that is none of the known ones has no native row. */
     if (cg_find_target(&context, NULL, "native", &host, &native) != TD_OK)
@@ -58,7 +58,7 @@ int cli_targets(int argc, char **argv)
 int cli_version(int argc, char **argv)
 {
     unsigned major, minor, patch;
-    argp_parse(&version_argp, argc, argv, 0, NULL, NULL);
+    cli_parse(&version_argp, argc, argv, NULL);
     LLVMGetVersion(&major, &minor, &patch);
     printf("tandem %s, LLVM %u.%u.%u\n", TANDEM_VERSION, major, minor, patch);
     return 0;

@@ -15,7 +15,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (options->drafter != NULL)
-            argp_error(state, "--drafter: one model at a time is verified; give it as --target");
+            cli_usage_error(state,
+                            "--drafter: one model at a time is verified; give it as --target");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -60,7 +61,7 @@ int cli_verify(int argc, char **argv)
 {
     cli_options options;
     cli_options_init(&options);
-    argp_parse(&argp, argc, argv, 0, NULL, &options);
+    cli_parse(&argp, argc, argv, &options);
     td_context context;
     td_context_init(&context);
     context.verbosity = options.verbose;

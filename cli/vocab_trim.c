@@ -140,29 +140,36 @@ static td_status choose_rows(td_context *context, const cli_options *options,
 /* --- trimming --- */
 
 static td_status trim(td_context *context, const cli_options *options,
-                      const fe_tokenizer *tokenizer, const ir_module *target, ir_module *drafter,
+                      const fe_tokenizer *tokenizer, const ir_module *target, fe_model *drafter,
                       const fe_counts *counts, cli_trimmed *trimmed)
 {
     uint32_t rows = options->trim.rows;
-    TD_TRY(ir_head_traffic(drafter, &trimmed->whole));
+    TD_TRY(ir_head_traffic(drafter->module, &trimmed->whole));
     if (options->trim.automatic)
         TD_TRY(choose_rows(context, options, tokenizer, target, counts, &trimmed->whole, &rows));
     TD_TRY(fe_head_choose(context, counts, tokenizer, rows, &trimmed->head));
     trimmed->total = counts->total;
-    TD_TRY(ir_pass_trim_head(drafter, trimmed->head.count, trimmed->head.ids));
-    return ir_print_after(drafter, "trim_head", options->print_after);
+    drafter->head_ids = trimmed->head.ids;
+    drafter->head_count = trimmed->head.count;
+    TD_TRY(ir_pass_trim_head(drafter->module, trimmed->head.count, trimmed->head.ids));
+    return ir_print_after(drafter->module, "trim_head", options->print_after);
 }
 
 td_status cli_trim_head(td_context *context, const cli_options *options,
-                        const fe_tokenizer *tokenizer, const ir_module *target, ir_module *drafter,
+                        const fe_tokenizer *tokenizer, const ir_module *target, fe_model *drafter,
                         cli_trimmed *trimmed)
 {
     fe_counts counts = {0};
     if (options->trim.count == 0)
         return TD_OK;
-    if (drafter == NULL)
+    if (drafter->module == NULL)
         return td_fail(context, TD_USAGE,
                        "--vocab-trim trims the head of a drafter; give --drafter");
+    if (drafter->head_ids != NULL)
+        return td_fail(context, TD_INVALID,
+                       "--vocab-trim: the drafter's head is trimmed already, to %" PRIu32
+                       " rows; expected a whole head",
+                       drafter->head_count);
     if (tokenizer == NULL)
         return td_fail(context, TD_USAGE,
                        "--counts are of a tokenizer's tokens, and no tokenizer lies with the "

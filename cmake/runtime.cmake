@@ -2,6 +2,8 @@
 # build/runtime/<folder>/libtandem_runtime.a, where `tandem compile` finds it. It is MIT and links
 # only libc, libm and pthreads.
 file(GLOB runtime_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*.c)
+# Loops over a whole vocabulary are worth vectorising.
+set(runtime_loops lanes sample warp)
 set(runtime_flags -std=c17 -O2 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -ffunction-sections
   -fdata-sections -fPIC -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wcast-qual -Wundef -Wvla
@@ -19,9 +21,13 @@ function(tandem_runtime folder compiler archiver)
   foreach(source ${runtime_sources})
     get_filename_component(base ${source} NAME_WE)
     set(object ${CMAKE_BINARY_DIR}/runtime/${folder}/${base}.o)
+    set(level)
+    if(base IN_LIST runtime_loops)
+      set(level -O3)
+    endif()
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/runtime/${folder}
-      COMMAND ${${folder}_CC} ${runtime_flags} -c ${source} -o ${object}
+      COMMAND ${${folder}_CC} ${runtime_flags} ${level} -c ${source} -o ${object}
       DEPENDS ${source} ${headers} COMMENT "runtime for ${folder}: ${base}" VERBATIM)
     list(APPEND objects ${object})
   endforeach()

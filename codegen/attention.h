@@ -20,6 +20,7 @@ enum {
     CG_ATTENTION_COUNTS,
     CG_ATTENTION_KEYS,
     CG_ATTENTION_VALUES,
+    CG_ATTENTION_TABLE, /* rotary; unused where nothing turns */
     CG_ATTENTION_OPERANDS
 };
 
@@ -45,8 +46,13 @@ LLVMValueRef cg_cache_scales(const cg_cache_view *cache, LLVMValueRef start, LLV
 /* Bytes of 16 keys of a head, which lie side by side. */
 uint64_t cg_cache_panel_bytes(const cg_cache_view *cache);
 
+/* Which heads turn on their way, and how. */
+typedef struct cg_turn {
+    bool keys, queries, interleaved;
+} cg_turn;
+
 /* The kernel that writes k and v of the pass into the tail. */
-void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel);
+void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel, const cg_turn *turn);
 
 /* Counts, K and V of a node's cache, into three addresses. */
 td_status cg_cache_addresses(const cg_entry *entry, const ir_node *node, const cg_cache **cache,
@@ -66,13 +72,15 @@ typedef struct cg_attention {
     unsigned chunks;                 /* of 16 lanes, the last one maybe partial */
     float scale, softcap;
     int64_t window;
+    cg_turn turn;
     /* memory, [CG_ATTENTION_ROWS] each */
     LLVMValueRef scores;                               /* f32[64] */
     LLVMValueRef totals;                               /* f32[chunks][16]: o */
     LLVMValueRef largest, sum;                         /* f32: m and l */
     LLVMValueRef block_largest, block_sum, old, fresh; /* f32: of the block; its merging factors */
-    LLVMValueRef found;  /* f32[16]: scores of 16 neighbouring slots */
-    LLVMValueRef places; /* i32[65]: slots of the block's logical indices */
+    LLVMValueRef found;   /* f32[16]: scores of 16 neighbouring slots */
+    LLVMValueRef places;  /* i32[65]: slots of the block's logical indices */
+    LLVMValueRef queries; /* f32[size]: rotated q, where queries turn */
     /* of the KV head */
     LLVMValueRef keys, values, key_scales, value_scales;
 } cg_attention;

@@ -11,6 +11,7 @@
 #define BLOCK       IR_ATTENTION_BLOCK
 #define PANELS      (BLOCK / CG_LANES) /* of 16 keys, in a block */
 #define SCORE_BYTES (BLOCK * 4)
+#define CACHE_LINE  64
 
 unsigned cg_attention_chunk_lanes(const cg_attention *self, unsigned chunk)
 {
@@ -27,7 +28,9 @@ LLVMValueRef cg_attention_place(const cg_attention *self, LLVMValueRef memory,
 
 static LLVMValueRef query(const cg_attention *self, const cg_attention_rows *rows, unsigned row)
 {
-    const uint64_t place = row / self->heads * self->all_heads + row % self->heads;
+    /* Those that were rotated lie one after the other. */
+    const uint64_t heads = self->turn.queries ? self->heads : self->all_heads;
+    const uint64_t place = row / self->heads * heads + row % self->heads;
     return cg_offset_by(self->build, rows->q, place * self->size * 4);
 }
 
@@ -54,6 +57,7 @@ typedef struct score_tile {
     LLVMValueRef keys, scales; /* of its first key */
     LLVMValueRef to;           /* of the first row and key */
     uint64_t to_bytes;         /* from row to row */
+    LLVMValueRef values;       /* V of these keys, to be fetched with the K behind; NULL: neither */
 } score_tile;
 
 static LLVMValueRef finish_score(const cg_attention *self, LLVMValueRef score)
@@ -67,6 +71,22 @@ static LLVMValueRef finish_score(const cg_attention *self, LLVMValueRef score)
         score = LLVMBuildFMul(build->builder, cap, score, "");
     }
     return score;
+}
+
+/* Fetches V of the tile's keys, and K of those a block later: both lie as densely as the K at
+ * `offset` bytes from the tile's start, of which `bytes` are read now. */
+static void fetch_ahead(const cg_attention *self, const score_tile *tile, LLVMValueRef offset,
+                        uint64_t bytes)
+{
+    cg_build *build = self->build;
+    const uint64_t panel_bytes = cg_cache_panel_bytes(&self->cache);
+    LLVMValueRef starts[] = {tile->values, cg_offset_by(build, tile->keys, PANELS * panel_bytes)};
+    for (unsigned i = 0; i < TD_COUNT_OF(starts); i++) {
+        LLVMValueRef at = cg_offset(build, starts[i], offset);
+        for (unsigned p = 0; p < tile->panels; p++)
+            for (uint64_t line = 0; line < bytes; line += CACHE_LINE)
+                cg_prefetch(build, cg_offset_by(build, at, p * panel_bytes + line));
+    }
 }
 
 static void emit_score_tile(const cg_attention *self, const cg_attention_rows *rows,
@@ -88,6 +108,10 @@ static void emit_score_tile(const cg_attention *self, const cg_attention_rows *r
         }
     const unsigned step = self->size % 2 == 0 ? 2 : 1;
     cg_loop loop = cg_loop_begin(build, cg_i64(build, 0), cg_i64(build, (int64_t)self->size), step);
+    if (tile->values != NULL)
+        fetch_ahead(self, tile,
+                    LLVMBuildMul(builder, loop.index, cg_i64(build, (int64_t)key_bytes), ""),
+                    step * key_bytes);
     for (unsigned d = 0; d < step; d++) {
         LLVMValueRef keys[PANELS];
         LLVMValueRef at = cg_element(build, tile->keys, loop.index, key_bytes);
@@ -118,19 +142,22 @@ static void emit_score_tile(const cg_attention *self, const cg_attention_rows *r
 
 /* All rows by the `panels` panels from slot 16 * panel on, to `memory` + offset. */
 static void emit_panels(const cg_attention *self, const cg_attention_rows *rows, LLVMValueRef panel,
-                        unsigned panels, LLVMValueRef memory, LLVMValueRef offset, uint64_t bytes)
+                        unsigned panels, bool fetches, LLVMValueRef memory, LLVMValueRef offset,
+                        uint64_t bytes)
 {
     cg_build *build = self->build;
     const unsigned height = tile_rows(self, rows);
     LLVMValueRef keys = cg_element(build, self->keys, panel, cg_cache_panel_bytes(&self->cache));
     LLVMValueRef scales = cg_element(build, self->key_scales, panel, CG_LANES * 2);
+    LLVMValueRef values =
+        cg_element(build, self->values, panel, cg_cache_panel_bytes(&self->cache));
     for (unsigned first = 0; first < rows->count; first += height) {
         const unsigned left = rows->count - first;
         const score_tile tile = {
             first,  left < height ? left : height,
             panels, keys,
             scales, cg_offset(build, cg_attention_place(self, memory, rows, first, bytes), offset),
-            bytes};
+            bytes,  fetches && first == 0 ? values : NULL};
         emit_score_tile(self, rows, &tile);
     }
 }
@@ -142,7 +169,8 @@ void cg_attention_direct_scores(const cg_attention *self, const cg_attention_row
     const unsigned step = several ? tile_columns(self, tile_rows(self, rows), PANELS) : 1;
     cg_loop loop = cg_loop_begin(build, first, end, step);
     LLVMValueRef panel = LLVMBuildLShr(build->builder, rows->base, cg_i64(build, 4), "");
-    emit_panels(self, rows, LLVMBuildAdd(build->builder, panel, loop.index, ""), step, self->scores,
+    emit_panels(self, rows, LLVMBuildAdd(build->builder, panel, loop.index, ""), step, several,
+                self->scores,
                 LLVMBuildMul(build->builder, loop.index, cg_i64(build, CG_LANES * 4), ""),
                 SCORE_BYTES);
     cg_loop_end(build, &loop);
@@ -169,7 +197,7 @@ void cg_attention_listed_scores(const cg_attention *self, const cg_attention_row
     LLVMValueRef is_new =
         LLVMBuildICmp(builder, LLVMIntNE, panel, cg_load(build, build->i64, current, 8), "");
     cg_branch fresh = cg_if(build, is_new);
-    emit_panels(self, rows, panel, 1, self->found, cg_i64(build, 0), CG_LANES * 4);
+    emit_panels(self, rows, panel, 1, false, self->found, cg_i64(build, 0), CG_LANES * 4);
     cg_store(build, panel, current, 8);
     cg_end_if(build, &fresh);
     for (unsigned r = 0; r < rows->count; r++) {

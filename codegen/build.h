@@ -57,7 +57,7 @@ LLVMValueRef cg_widen(cg_build *build, LLVMValueRef part);
 LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count);
 /* Stores the first `count` lanes of a vector. */
 void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, unsigned count);
-/* Asks for a cache line that will be read once; never faults, whatever the address. */
+/* Asks for a cache line that will be read; never faults, whatever the address. */
 void cg_prefetch(cg_build *build, LLVMValueRef pointer);
 /* A variable in the current function's first block; optimisation turns it into registers. */
 LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name);

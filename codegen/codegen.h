@@ -63,11 +63,17 @@ bool cg_runs_here(const cg_target *target, const cg_cpu *cpu);
 
 /* --- compiling --- */
 
-/* One model of a program: its module holds graphs "forward" and "commit". */
+/* Entry points of a model, each made of a graph of the same name. */
+typedef enum cg_graph { CG_FORWARD, CG_COMMIT, CG_GREEDY, CG_GRAPHS } cg_graph;
+
+extern const char *const cg_graph_names[CG_GRAPHS];
+
+/* One model of a program: its module holds graphs "forward", "commit" and perhaps "greedy". */
 typedef struct cg_model {
     const char *name; /* "target", "drafter" */
     ir_module *module;
     ir_graph *forward, *commit;
+    ir_graph *greedy; /* NULL: none */
     uint32_t vocabulary, context_length, max_tokens, max_rows;
     /* A trimmed head (ir_pass_trim_head): the id of each column of the logits, ascending. NULL:
      * column j is id j. */
@@ -84,21 +90,31 @@ typedef struct cg_request {
     cg_emit emit;
     cg_model *models;
     size_t model_count;
-    const sched_plan *plan;  /* graphs in the order models[0].forward, models[0].commit, ... */
-    const char *activations; /* "f32" or "q8": what the modules were made for; recorded */
-    const char *eviction;    /* the program's default policy; NULL: "none"; recorded */
+    const sched_plan *plan;            /* of the graphs of all models */
+    const char *activations;           /* "f32" or "q8": what the modules were made for; recorded */
+    const char *eviction;              /* the program's default policy; NULL: "none"; recorded */
     tandem_evict_needs eviction_needs; /* of that policy */
     uint32_t max_draft;
     const unsigned char *tokenizer; /* blob or NULL */
     size_t tokenizer_bytes;
     int32_t bos_id, eos_id;
+    const int32_t *further_end_ids; /* at most TANDEM_FURTHER_ENDS other ids that end a text */
+    uint32_t further_end_count;
     uint64_t memory_budget;   /* 0: none */
     uint32_t slots;           /* 0: as many as the budget and the context allow */
     uint32_t threads;         /* planned for; 0: one */
     uint32_t sessions;        /* planned for, and the default at start; 0: one */
     const char *runtime_root; /* folder that holds <runtime_folder>/libtandem_runtime.a */
-    const char *output;       /* path; a shared library gets a header beside it */
+    const char *output;       /* path; anything but an executable gets a header
+                                 beside it */
 } cg_request;
+
+/* The graph of an entry point, NULL where the model has none. */
+ir_graph *cg_model_graph(const cg_model *model, cg_graph which);
+/* Lists the graphs of models, at most CG_GRAPHS each; returns how many. */
+size_t cg_list_graphs(const cg_model *models, size_t count, ir_graph **graphs);
+/* The plan of a graph (NULL is fine), NULL when it was not planned. */
+const sched_graph_plan *cg_find_plan(const sched_plan *plan, const ir_graph *graph);
 
 /* What the plan comes to; also without weights (`tandem plan`). Its parts, in bytes, add up to
  * `resident`. */

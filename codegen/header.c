@@ -1,5 +1,5 @@
-/* The C header that goes with a shared library: the interface of the runtime, self-contained, and
- * the one function that the library exports.
+/* The C header that goes with a shared library or an object: the interface of the runtime,
+ * self-contained, and the one function that it exports.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/program.h"

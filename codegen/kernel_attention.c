@@ -36,6 +36,33 @@ static LLVMValueRef first_row(const cg_attention *self, const attention_item *it
     return LLVMBuildMul(build->builder, behind, cg_i64(build, self->heads), "");
 }
 
+/* Where the queries of a token's first row are. */
+static LLVMValueRef queries_of(const cg_attention *self, const attention_item *item,
+                               LLVMValueRef token)
+{
+    if (!self->turn.queries)
+        return head_of(self, item, CG_ATTENTION_Q, token);
+    return cg_element(self->build, self->queries, first_row(self, item, token), self->size * 4);
+}
+
+/* Rotates the item's queries. */
+static void turn_queries(const cg_attention *self, const attention_item *item)
+{
+    cg_build *build = self->build;
+    if (!self->turn.queries)
+        return;
+    cg_loop loop = cg_loop_begin(build, item->first, item->last, 1);
+    LLVMValueRef table =
+        cg_element(build, self->kernel->operands[CG_ATTENTION_TABLE], loop.index, self->size * 4);
+    LLVMValueRef from = head_of(self, item, CG_ATTENTION_Q, loop.index);
+    LLVMValueRef to = queries_of(self, item, loop.index);
+    for (unsigned h = 0; h < self->heads; h++)
+        cg_rotate_head(build, cg_offset_by(build, from, h * self->size * 4), table,
+                       cg_offset_by(build, to, h * self->size * 4), self->size,
+                       self->turn.interleaved);
+    cg_loop_end(build, &loop);
+}
+
 /* --- what a token sees --- */
 
 /* What one token sees: logical indices lower .. length - 1, of which those below `identity` are
@@ -125,7 +152,7 @@ static void emit_common_blocks(const cg_attention *self, const attention_item *i
     cg_build *build = self->build;
     cg_attention_rows rows = {.count = tokens * self->heads,
                               .first = first_row(self, item, token),
-                              .q = head_of(self, item, CG_ATTENTION_Q, token)};
+                              .q = queries_of(self, item, token)};
     cg_loop loop = cg_loop_begin(build, begin, end, BLOCK);
     rows.base = loop.index;
     cg_attention_direct_scores(self, &rows, cg_i64(build, 0), cg_i64(build, BLOCK / CG_LANES),
@@ -251,7 +278,7 @@ static void emit_lone(const cg_attention *self, const attention_item *item, LLVM
     lone.token = loop.index;
     lone.sees = emit_sight(self, item, lone.token);
     lone.row = first_row(self, item, lone.token);
-    lone.q = head_of(self, item, CG_ATTENTION_Q, lone.token);
+    lone.q = queries_of(self, item, lone.token);
     LLVMValueRef start = LLVMBuildAnd(builder, lone.sees.lower, cg_i64(build, -BLOCK), "");
     LLVMValueRef from = behind ? cg_maximum_i64(build, start, end) : start;
     cg_store(build, LLVMBuildSub(builder, lone.sees.identity, item->committed, ""), lone.next, 8);
@@ -312,6 +339,7 @@ static void emit_item(const cg_attention *self, const attention_item *item)
 {
     LLVMValueRef begin, end;
     clear_rows(self);
+    turn_queries(self, item);
     emit_common_range(self, item, &begin, &end);
     if (self->window > 0)
         emit_lone(self, item, begin, end, false);
@@ -348,6 +376,7 @@ static void take_memory(cg_attention *self)
     self->old = row_memory(self, f32, 1, "old");
     self->fresh = row_memory(self, f32, 1, "fresh");
     self->found = row_memory(self, f32, CG_LANES, "found");
+    self->queries = row_memory(self, f32, self->turn.queries ? self->size : 1, "queries");
     self->places = cg_variable(self->build, LLVMArrayType2(self->build->i32, BLOCK + 1), "places");
 }
 
@@ -404,6 +433,9 @@ static td_status check_attention(const cg_entry *entry, const ir_node *node, con
     self->softcap = (float)ir_node_float(node, "softcap", 0);
     self->window = ir_node_int(node, "window", 0);
     self->accumulators = entry->lowering->cpu->accumulators;
+    self->turn = (cg_turn){.keys = node->input_count > 4,
+                           .queries = node->input_count > 4 && ir_node_int(node, "rotates_q", 0),
+                           .interleaved = ir_node_int(node, "interleaved", 0) != 0};
     if (self->chunks == 0 || self->chunks > CG_ATTENTION_MAX_CHUNKS)
         return cg_refuse(node, "head size %llu; 1 to %u is accepted",
                          (unsigned long long)self->size, CG_ATTENTION_MAX_CHUNKS * CG_LANES);
@@ -424,17 +456,24 @@ static td_status check_attention(const cg_entry *entry, const ir_node *node, con
     return TD_OK;
 }
 
-static td_status call_write(cg_entry *entry, const ir_state *state, LLVMValueRef rows,
-                            LLVMValueRef *addresses)
+/* A part of the keys of kernels. */
+static const char *turn_name(const cg_turn *turn, bool turns)
+{
+    return !turns ? "" : turn->interleaved ? "_pairs" : "_halves";
+}
+
+static td_status call_write(cg_entry *entry, const ir_state *state, const cg_turn *turn,
+                            LLVMValueRef rows, LLVMValueRef *addresses)
 {
     cg_lowering *lowering = entry->lowering;
     cg_kernel kernel;
     bool fresh;
-    TD_TRY(cg_kernel_begin(lowering, CG_ATTENTION_OPERANDS, &kernel, &fresh, "write_tail_%s_%ux%u",
-                           ir_type_name(state->type), state->kv_heads, state->head_size));
+    TD_TRY(cg_kernel_begin(lowering, CG_ATTENTION_OPERANDS, &kernel, &fresh,
+                           "write_tail_%s_%ux%u%s", ir_type_name(state->type), state->kv_heads,
+                           state->head_size, turn_name(turn, turn->keys)));
     if (fresh) {
         const cg_cache_view cache = cg_cache_see(&lowering->build, &kernel, state);
-        cg_emit_write_tail(&cache, &kernel);
+        cg_emit_write_tail(&cache, &kernel, turn);
         cg_kernel_end(lowering, &kernel);
     }
     cg_entry moving = *entry; /* the node's work is that of attending */
@@ -454,16 +493,19 @@ td_status cg_lower_attention(cg_entry *entry, const ir_node *node)
     TD_TRY(check_attention(entry, node, state, &self));
     for (unsigned i = 0; i < 4; i++)
         TD_TRY(cg_address(entry, node, node->inputs[i], &addresses[CG_ATTENTION_Q + i]));
+    TD_TRY(cg_address(entry, node, node->inputs[node->input_count - 1],
+                      &addresses[CG_ATTENTION_TABLE]));
     TD_TRY(cg_address(entry, node, node->outputs[0], &addresses[CG_ATTENTION_OUT]));
     TD_TRY(cg_dimension(entry, node, &node->outputs[0]->shape.dim[0], &rows));
-    TD_TRY(call_write(entry, state, rows, addresses));
+    TD_TRY(call_write(entry, state, &self.turn, rows, addresses));
     cg_kernel kernel;
     bool fresh;
     TD_TRY(cg_kernel_begin(lowering, CG_ATTENTION_OPERANDS, &kernel, &fresh,
-                           "attention_%s_%llu_%ux%llu_w%llu_%a_%a_%lld", ir_type_name(state->type),
-                           (unsigned long long)self.all_heads, state->kv_heads,
-                           (unsigned long long)self.size, (unsigned long long)self.words,
-                           (double)self.scale, (double)self.softcap, (long long)self.window));
+                           "attention_%s_%llu_%ux%llu_w%llu_%a_%a_%lld%s",
+                           ir_type_name(state->type), (unsigned long long)self.all_heads,
+                           state->kv_heads, (unsigned long long)self.size,
+                           (unsigned long long)self.words, (double)self.scale, (double)self.softcap,
+                           (long long)self.window, turn_name(&self.turn, self.turn.queries)));
     if (fresh) {
         self.kernel = &kernel;
         self.cache = cg_cache_see(self.build, &kernel, state);

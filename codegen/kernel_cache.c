@@ -151,13 +151,14 @@ static void emit_round(const cg_cache_view *cache, LLVMValueRef from, LLVMValueR
     }
 }
 
-void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel)
+void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel, const cg_turn *turn)
 {
     cg_build *build = cache->build;
     LLVMBuilderRef builder = build->builder;
     const uint64_t row_bytes = cache->size * cache->element_bytes;
     LLVMValueRef heads = cg_i64(build, (int64_t)cache->kv_heads), begin, end;
     LLVMValueRef row = cg_variable(build, LLVMArrayType2(build->i8, row_bytes), "row");
+    LLVMValueRef turned = cg_variable(build, LLVMArrayType2(build->f32, cache->size), "turned");
     cg_share(build, kernel, LLVMBuildMul(builder, kernel->rows, heads, ""), &begin, &end);
     cg_loop loop = cg_loop_begin(build, begin, end, 1);
     LLVMValueRef token = LLVMBuildUDiv(builder, loop.index, heads, "");
@@ -172,6 +173,12 @@ void cg_emit_write_tail(const cg_cache_view *cache, const cg_kernel *kernel)
         LLVMValueRef scales = cg_cache_scales(cache, start, head);
         LLVMValueRef scale_at = cg_element(build, scales, slot, SCALE_BYTES);
         if (part == 0) {
+            if (turn->keys) {
+                LLVMValueRef table =
+                    cg_element(build, kernel->operands[CG_ATTENTION_TABLE], token, cache->size * 4);
+                cg_rotate_head(build, from, table, turned, cache->size, turn->interleaved);
+                from = turned;
+            }
             emit_round(cache, from, row, scale_at);
             copy_elements(cache, key_column(cache, rows, slot), CG_LANES * cache->element_bytes,
                           row, cache->element_bytes);

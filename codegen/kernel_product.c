@@ -54,75 +54,110 @@ static LLVMTypeRef strip_type(cg_build *build)
     return LLVMFunctionType(build->none, parameters, STRIP_PARAMETERS, false);
 }
 
-/* Sums up the tile of the panels from strip->panel on. */
-static void multiply(cg_strip *strip)
+/* An operand of product number `product`; NULL: there is only one. */
+static LLVMValueRef weight_operand(const cg_strip *strip, LLVMValueRef product,
+                                   cg_weight_operand which)
 {
-    cg_build *build = &strip->part->products[0].lowering->build;
-    LLVMTypeRef floats = cg_vector(build->f32, CG_LANES);
-    for (unsigned i = 0; i < strip->part->count; i++) {
-        cg_tile *tile = &strip->tiles[i];
-        const cg_weight *weight = tile->product->weight;
-        const LLVMValueRef *operands = strip->operands + (size_t)i * CG_WEIGHT_OPERANDS;
-        const uint64_t group_row = weight->groups * CG_LANES;
-        tile->parameters[CG_TILE_WEIGHTS] =
-            cg_element(build, operands[CG_WEIGHT_DATA], strip->panel, weight->unit_bytes);
-        tile->parameters[CG_TILE_SCALES] = cg_element(
-            build, operands[CG_WEIGHT_SCALES], strip->panel, group_row * weight->scale_bytes);
-        tile->parameters[CG_TILE_ZEROS] =
-            cg_element(build, operands[CG_WEIGHT_ZEROS], strip->panel, group_row);
-        for (unsigned s = 0; s < strip->panels * strip->tokens; s++)
-            cg_store(build, cg_constant_real(floats, 0), tile->totals[s], 64);
-        tile->product->emit(tile);
-    }
+    cg_build *build = &strip->part->product.lowering->build;
+    if (product == NULL)
+        return strip->operands[which];
+    LLVMValueRef at = cg_element(build, strip->from, product, CG_WEIGHT_OPERANDS * 8);
+    return cg_load(build, build->pointer, cg_offset_by(build, at, (uint64_t)which * 8), 8);
 }
 
-/* Two panels make a block of the quantised result. */
-static void multiply_block(cg_strip *strip)
+/* Where a product of the strip has its weights, scales and zeros from a panel on. */
+static void find_weights(const cg_strip *strip, LLVMValueRef product, LLVMValueRef panel,
+                         LLVMValueRef *addresses)
 {
-    cg_build *build = &strip->part->products[0].lowering->build;
-    LLVMValueRef numbers[2][CG_TILE_TOKENS], first = strip->panel;
-    for (unsigned half = 0; half < 2; half++) {
-        strip->panel = LLVMBuildAdd(build->builder, first, cg_i64(build, half), "");
-        multiply(strip);
-        for (unsigned t = 0; t < strip->tokens; t++)
-            numbers[half][t] = cg_strip_number(strip, 0, t, CG_LANES);
+    cg_build *build = &strip->part->product.lowering->build;
+    const cg_weight *weight = strip->tile.product->weight;
+    const uint64_t group_row = weight->groups * CG_LANES;
+    addresses[CG_TILE_WEIGHTS] = cg_element(build, weight_operand(strip, product, CG_WEIGHT_DATA),
+                                            panel, weight->unit_bytes);
+    addresses[CG_TILE_SCALES] = cg_element(build, weight_operand(strip, product, CG_WEIGHT_SCALES),
+                                           panel, group_row * weight->scale_bytes);
+    addresses[CG_TILE_ZEROS] =
+        cg_element(build, weight_operand(strip, product, CG_WEIGHT_ZEROS), panel, group_row);
+}
+
+/* Sums up the tile of the panels from strip->panel on. What comes then is the other one of two
+ * products, or the panels behind. */
+static void multiply(cg_strip *strip, LLVMValueRef product)
+{
+    cg_build *build = &strip->part->product.lowering->build;
+    LLVMBuilderRef builder = build->builder;
+    LLVMTypeRef floats = cg_vector(build->f32, CG_LANES);
+    cg_tile *tile = &strip->tile;
+    LLVMValueRef then = product, steps = cg_i64(build, strip->panels);
+    if (product != NULL) {
+        then = LLVMBuildXor(builder, product, cg_i64(build, 1), "");
+        steps = LLVMBuildMul(builder, steps, product, "");
     }
+    find_weights(strip, product, strip->panel, tile->parameters);
+    find_weights(strip, then, LLVMBuildAdd(builder, strip->panel, steps, ""), tile->next);
+    for (unsigned s = 0; s < strip->panels * strip->tokens; s++)
+        cg_store(build, cg_constant_real(floats, 0), tile->totals[s], 64);
+    tile->product->emit(tile);
+}
+
+/* Gate and up, one after the other, of as many panels as are stored together: two make a block of a
+ * quantised result. */
+static void multiply_gated(cg_strip *strip)
+{
+    cg_build *build = &strip->part->product.lowering->build;
+    const unsigned tiles = strip->part->quantises ? 2 / strip->panels : 1;
+    LLVMValueRef first = strip->panel;
+    cg_loop loop = cg_loop_begin(build, cg_i64(build, 0), cg_i64(build, CG_MOST_GATED * tiles), 1);
+    LLVMValueRef product =
+        LLVMBuildAnd(build->builder, loop.index, cg_i64(build, CG_MOST_GATED - 1), "");
+    LLVMValueRef place =
+        LLVMBuildUDiv(build->builder, loop.index, cg_i64(build, CG_MOST_GATED), "");
+    place = LLVMBuildMul(build->builder, place, cg_i64(build, strip->panels), "");
+    strip->panel = LLVMBuildAdd(build->builder, first, place, "");
+    multiply(strip, product);
+    for (unsigned p = 0; p < strip->panels; p++)
+        cg_strip_keep(strip, p, product, LLVMBuildAdd(build->builder, place, cg_i64(build, p), ""));
+    cg_loop_end(build, &loop);
     strip->panel = first;
-    cg_strip_quantise(strip, numbers);
+}
+
+static void emit_panels(cg_strip *strip)
+{
+    if (strip->part->count == 1)
+        multiply(strip, NULL);
+    else
+        multiply_gated(strip);
+    if (strip->part->quantises)
+        cg_strip_quantise(strip);
+    else
+        cg_strip_store(strip);
 }
 
 static LLVMValueRef emit_strip(const cg_part *part, const char *name, unsigned panels,
                                unsigned tokens)
 {
-    cg_lowering *lowering = part->products[0].lowering;
+    cg_lowering *lowering = part->product.lowering;
     cg_build *build = &lowering->build;
     LLVMBasicBlockRef caller = LLVMGetInsertBlock(build->builder);
     LLVMValueRef function = cg_function_begin(lowering, name, strip_type(build));
-    LLVMValueRef from = LLVMGetParam(function, STRIP_OPERANDS);
     cg_strip strip = {.part = part,
+                      .tile = {.product = &part->product, .panels = panels, .tokens = tokens},
                       .panels = panels,
                       .tokens = tokens,
+                      .from = LLVMGetParam(function, STRIP_OPERANDS),
                       .token = LLVMGetParam(function, STRIP_TOKEN),
                       .first = LLVMGetParam(function, STRIP_FIRST)};
     for (unsigned i = 0; i < part_operands(part); i++)
-        strip.operands[i] = cg_load(build, build->pointer, cg_offset_by(build, from, 8 * i), 8);
-    for (unsigned i = 0; i < part->count; i++) {
-        cg_tile *tile = &strip.tiles[i];
-        *tile = (cg_tile){.product = &part->products[i], .panels = panels, .tokens = tokens};
-        tile->parameters[CG_TILE_X] = LLVMGetParam(function, STRIP_X);
-        for (unsigned s = 0; s < panels * tokens; s++)
-            tile->totals[s] = cg_variable(build, cg_vector(build->f32, CG_LANES), "total");
-    }
+        strip.operands[i] =
+            cg_load(build, build->pointer, cg_offset_by(build, strip.from, 8 * i), 8);
+    strip.tile.parameters[CG_TILE_X] = LLVMGetParam(function, STRIP_X);
+    for (unsigned s = 0; s < panels * tokens; s++)
+        strip.tile.totals[s] = cg_variable(build, cg_vector(build->f32, CG_LANES), "total");
     cg_strip_begin(&strip);
     cg_loop loop = cg_loop_begin(build, strip.first, LLVMGetParam(function, STRIP_END),
                                  part->quantises ? 2 : panels);
     strip.panel = loop.index;
-    if (part->quantises) {
-        multiply_block(&strip);
-    } else {
-        multiply(&strip);
-        cg_strip_store(&strip);
-    }
+    emit_panels(&strip);
     cg_loop_end(build, &loop);
     cg_strip_end(&strip);
     LLVMBuildRetVoid(build->builder);
@@ -133,12 +168,13 @@ static LLVMValueRef emit_strip(const cg_part *part, const char *name, unsigned p
 /* Panels of a tile of so many tokens: a power of two that keeps the sums in registers; 0: none. */
 static unsigned tile_panels(const cg_part *part, unsigned tokens)
 {
-    const cg_product *product = &part->products[0];
+    const cg_product *product = &part->product;
     unsigned panels = product->most_panels;
     while (panels * tokens > product->lowering->cpu->accumulators)
         panels /= 2;
-    /* The largest of a block is found in one strip. */
-    while (part->largest && panels > 1 && panel_count(part) % panels != 0)
+    /* The largest of a block is found in one strip; two panels make a quantised block. */
+    while ((part->largest && panels > 1 && panel_count(part) % panels != 0) ||
+           (part->quantises && panels > 2))
         panels /= 2;
     return panels;
 }
@@ -149,7 +185,7 @@ static void call_strip(const cg_part *part, const cg_kernel *kernel, LLVMValueRe
                        unsigned panels, unsigned tokens, LLVMValueRef token, LLVMValueRef first,
                        LLVMValueRef end)
 {
-    const cg_product *product = &part->products[0];
+    const cg_product *product = &part->product;
     cg_build *build = &product->lowering->build;
     char name[160];
     snprintf(name, sizeof name, "%s_tile%ux%u", part->key, panels, tokens);
@@ -172,7 +208,7 @@ static void call_strip(const cg_part *part, const cg_kernel *kernel, LLVMValueRe
 static void emit_block(const cg_part *part, const cg_kernel *kernel, LLVMValueRef operands,
                        LLVMValueRef first, LLVMValueRef end)
 {
-    const cg_product *product = &part->products[0];
+    const cg_product *product = &part->product;
     cg_build *build = &product->lowering->build;
     LLVMValueRef begin = cg_i64(build, 0);
     for (size_t i = 0; i < product->tile_count; i++) {
@@ -252,6 +288,14 @@ static td_status check_bias(const products_kernel *self, const ir_value *bias, u
     return TD_OK;
 }
 
+/* Whether the same code multiplies by either weight. */
+static bool are_alike(const cg_weight *a, const cg_weight *b)
+{
+    return a->rows == b->rows && a->constant->type == b->constant->type && a->group == b->group &&
+           a->scale_bytes == b->scale_bytes && a->has_zero == b->has_zero &&
+           (a->scale_bytes == 0 || a->constant->scale->type == b->constant->scale->type);
+}
+
 /* Adds weight number `index` of the node to a part, and its addresses. */
 static td_status add_product(products_kernel *self, cg_part *part, uint32_t index,
                              const cg_product *style, uint64_t columns)
@@ -264,15 +308,19 @@ static td_status add_product(products_kernel *self, cg_part *part, uint32_t inde
                                   : NULL;
     if (weight == NULL)
         return cg_refuse(self->node, "the weight is computed; a constant is needed");
-    if (weight->columns != columns || (part->count > 0 && weight->rows != part->columns))
+    if (weight->columns != columns)
         return cg_refuse(self->node, "the weight is %llu x %llu; rows of %llu are needed",
                          (unsigned long long)weight->rows, (unsigned long long)weight->columns,
                          (unsigned long long)columns);
-    cg_product *product = &part->products[part->count++];
-    *product = *style;
-    product->lowering = entry->lowering;
-    product->weight = weight;
-    part->columns = weight->rows;
+    if (part->count > 0 && !are_alike(part->product.weight, weight))
+        return cg_refuse(self->node, "the weights of gate and up differ in size or type");
+    if (part->count++ == 0) {
+        part->product = *style;
+        part->product.lowering = entry->lowering;
+        part->product.cached = cg_is_cached(entry);
+        part->product.weight = weight;
+        part->columns = weight->rows;
+    }
     LLVMValueRef *addresses = &self->addresses[self->address_count];
     self->address_count += CG_WEIGHT_OPERANDS;
     addresses[CG_WEIGHT_DATA] = cg_weight_address(entry, weight->offset);
@@ -303,23 +351,16 @@ static td_status add_result(products_kernel *self, cg_part *part, uint32_t outpu
 
 static void name_part(const products_kernel *self, cg_part *part)
 {
-    size_t used = 0;
-    for (unsigned i = 0; i < part->count; i++) {
-        const cg_weight *weight = part->products[i].weight;
-        used += (size_t)snprintf(
-            part->key + used, sizeof part->key - used, "%s%s_%llux%llu_%s_g%llu_s%u%s",
-            i == 0 ? "" : "_", self->operands.quantised ? "q8" : "f32",
-            (unsigned long long)weight->rows, (unsigned long long)weight->columns,
-            ir_type_name(weight->constant->type), (unsigned long long)weight->group,
-            weight->scale_bytes > 0 ? (unsigned)weight->constant->scale->type : 0,
-            weight->has_zero ? "_zero" : "");
-    }
-    used += (size_t)snprintf(part->key + used, sizeof part->key - used, "%s%s%s",
-                             part->has_bias ? "_bias" : "", part->adds ? "_add" : "",
-                             part->quantises ? "_quantize" : "");
-    if (part->largest)
-        snprintf(part->key + used, sizeof part->key - used, "_largest%llu",
-                 (unsigned long long)part->columns);
+    const cg_weight *weight = part->product.weight;
+    snprintf(part->key, sizeof part->key, "%s_%llux%llu_%s_g%llu_s%u%s%s%s%s%s%s%s",
+             self->operands.quantised ? "q8" : "f32", (unsigned long long)weight->rows,
+             (unsigned long long)weight->columns, ir_type_name(weight->constant->type),
+             (unsigned long long)weight->group,
+             weight->scale_bytes > 0 ? (unsigned)weight->constant->scale->type : 0,
+             weight->has_zero ? "_zero" : "", part->product.cached ? "_cached" : "",
+             part->has_bias ? "_bias" : "", part->count > 1 ? "_gated" : "",
+             part->adds ? "_add" : "", part->quantises ? "_quantize" : "",
+             part->largest ? "_largest" : "");
 }
 
 static td_status add_part(products_kernel *self, uint32_t index, const cg_product *style,
@@ -335,8 +376,6 @@ static td_status add_part(products_kernel *self, uint32_t index, const cg_produc
     if (part->quantises && part->columns % IR_QUANTIZE_BLOCK != 0)
         return cg_refuse(self->node, "rows of %llu cannot be quantised here; a multiple of %d can",
                          (unsigned long long)part->columns, IR_QUANTIZE_BLOCK);
-    if (part->largest)
-        part->columns = (uint64_t)ir_node_int(self->node, "limit", (int64_t)part->columns);
     name_part(self, part);
     return add_result(self, part, index);
 }

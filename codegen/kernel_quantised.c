@@ -12,6 +12,10 @@
 /* How far ahead of its use a weight is fetched, measured. */
 #define PREFETCH_BYTES 6144
 #define CACHE_LINE     64
+#define PAGES_AHEAD    4
+#define PAGE_BYTES     4096
+
+#define STEP_BYTES 1024 /* of weights that a single token's loop goes on by: fewer branches */
 
 #define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
@@ -136,25 +140,72 @@ static void emit_dots(const quantised_tile *self, LLVMValueRef weights, LLVMValu
     }
 }
 
-/* Fetches what a later block will read. A tile is one panel, the next tile's lies behind it, so a
- * product is one stream for each of elements, scales and zero points. */
+/* Where a stream of the tile, with `bytes` a block, is `count` blocks after `block`: behind the end
+ * of the tile's panel comes that of the next tile. */
+static LLVMValueRef find_later(const quantised_tile *self, cg_tile_parameter stream, uint64_t bytes,
+                               LLVMValueRef block, uint64_t count)
+{
+    cg_build *build = build_of(self);
+    const int64_t blocks = (int64_t)cg_weight_blocks(weight_of(self));
+    LLVMValueRef later = LLVMBuildAdd(build->builder, block, cg_i64(build, (int64_t)count), "");
+    LLVMValueRef here = cg_element(build, self->tile->parameters[stream], later, bytes);
+    if (stream == CG_TILE_X)
+        return here;
+    LLVMValueRef beyond = LLVMBuildSub(build->builder, later, cg_i64(build, blocks), "");
+    LLVMValueRef within =
+        LLVMBuildICmp(build->builder, LLVMIntSLT, later, cg_i64(build, blocks), "");
+    return LLVMBuildSelect(build->builder, within, here,
+                           cg_element(build, self->tile->next[stream], beyond, bytes), "");
+}
+
+/* Fetches the first line of a later page of the weights. */
+static void prefetch_page(const quantised_tile *self, LLVMValueRef block)
+{
+    cg_build *build = build_of(self);
+    LLVMBuilderRef builder = build->builder;
+    const uint64_t bytes = weight_of(self)->group_bytes;
+    LLVMValueRef at =
+        find_later(self, CG_TILE_WEIGHTS, bytes, block, PAGES_AHEAD * PAGE_BYTES / bytes);
+    at = LLVMBuildPtrToInt(builder, at, build->i64, "");
+    at = LLVMBuildAnd(builder, at, cg_i64(build, -PAGE_BYTES), "");
+    cg_prefetch(build, LLVMBuildIntToPtr(builder, at, build->pointer, ""));
+}
+
+/* With bytes and a single token there is so little arithmetic that the processor runs far ahead by
+ * itself, and fetches from memory faster than instructions can. */
+static bool runs_ahead(const quantised_tile *self)
+{
+    const cg_tile *tile = self->tile;
+    return tile->tokens == 1 && self->step.bits == 8 && !tile->product->cached;
+}
+
+/* Fetches what a later block will read. A tile is one panel, and products are streams for each of
+ * elements, scales and zero points. The processor's own prefetchers stop at the end of each page,
+ * beyond which they must be shown the way.
+ *
+ * The activations come from the second cache, as the weights of a panel drive them out of the
+ * first; fetching them pays but for a tile of 8. */
 static void emit_prefetch(const quantised_tile *self, LLVMValueRef block, bool single)
 {
     cg_build *build = build_of(self);
     const cg_weight *weight = weight_of(self);
+    const unsigned tokens = self->tile->tokens;
+    prefetch_page(self, block);
+    if (runs_ahead(self))
+        return;
+    const uint64_t distance = PREFETCH_BYTES / weight->group_bytes;
     const struct {
         cg_tile_parameter parameter;
-        uint64_t bytes; /* of a block */
+        uint64_t bytes, blocks; /* of a block; how many later */
     } streams[] = {
-        {CG_TILE_WEIGHTS, weight->group_bytes},
-        {CG_TILE_SCALES, single ? (uint64_t)CG_LANES * weight->scale_bytes : 0},
-        {CG_TILE_ZEROS, single && weight->has_zero ? CG_LANES : 0},
+        {CG_TILE_WEIGHTS, weight->group_bytes, distance},
+        {CG_TILE_SCALES, single ? (uint64_t)CG_LANES * weight->scale_bytes : 0, distance},
+        {CG_TILE_ZEROS, single && weight->has_zero ? CG_LANES : 0, distance},
+        {CG_TILE_X, tokens > 2 && tokens != 8 ? tokens * CG_QUANTISED_BLOCK : 0, 1},
     };
-    LLVMValueRef later = LLVMBuildAdd(
-        build->builder, block, cg_i64(build, (int64_t)(PREFETCH_BYTES / weight->group_bytes)), "");
     for (size_t i = 0; i < TD_COUNT_OF(streams); i++) {
-        LLVMValueRef at = cg_element(build, self->tile->parameters[streams[i].parameter], later,
-                                     streams[i].bytes);
+        LLVMValueRef at =
+            find_later(self, streams[i].parameter, streams[i].bytes, block, streams[i].blocks);
         for (uint64_t line = 0; line < streams[i].bytes; line += CACHE_LINE)
             cg_prefetch(build, cg_offset_by(build, at, line));
     }
@@ -208,7 +259,6 @@ static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
         cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, weight_of(self)->group_bytes);
     if (single)
         load_zeros(self, block);
-    emit_prefetch(self, block, single);
     emit_dots(self, weights, x, &sums);
     for (unsigned p = 0; p < tile->panels; p++) {
         LLVMValueRef scale = single ? load_scale(self, p, block) : NULL;
@@ -229,6 +279,28 @@ static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
     }
 }
 
+/* Blocks from a first one up to `end` - 1, several at a step: fetched once. */
+static LLVMValueRef emit_steps(quantised_tile *self, LLVMValueRef first, LLVMValueRef end,
+                               unsigned step, bool single)
+{
+    cg_build *build = build_of(self);
+    LLVMValueRef last = LLVMBuildSub(build->builder, end, cg_i64(build, step - 1), "");
+    cg_loop loop = cg_loop_begin(build, first, last, step);
+    emit_prefetch(self, loop.index, single);
+    for (unsigned i = 0; i < step; i++)
+        emit_block(self, LLVMBuildAdd(build->builder, loop.index, cg_i64(build, i), ""), single);
+    cg_loop_end(build, &loop);
+    return loop.index;
+}
+
+static void emit_blocks(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
+{
+    const unsigned several = STEP_BYTES / (unsigned)weight_of(self)->group_bytes;
+    if (runs_ahead(self))
+        first = emit_steps(self, first, end, several, single);
+    emit_steps(self, first, end, 1, single);
+}
+
 /* A group of the blocks first .. end - 1. */
 static void emit_group(quantised_tile *self, LLVMValueRef group, LLVMValueRef first,
                        LLVMValueRef end)
@@ -239,9 +311,7 @@ static void emit_group(quantised_tile *self, LLVMValueRef group, LLVMValueRef fi
     load_zeros(self, group);
     for (unsigned i = 0; i < count; i++)
         cg_store(build, LLVMConstNull(floats), self->parts[i], 64);
-    cg_loop loop = cg_loop_begin(build, first, end, 1);
-    emit_block(self, loop.index, false);
-    cg_loop_end(build, &loop);
+    emit_blocks(self, first, end, false);
     for (unsigned p = 0; p < self->tile->panels; p++) {
         LLVMValueRef scale = load_scale(self, p, group);
         for (unsigned t = 0; t < self->tile->tokens; t++) {
@@ -261,9 +331,7 @@ static void emit_tile(cg_tile *tile)
     const int64_t blocks = (int64_t)cg_weight_blocks(weight), groups = (int64_t)weight->groups;
     LLVMValueRef zero = cg_i64(build, 0), end = cg_i64(build, blocks);
     if (weight->group == IR_QUANTIZE_BLOCK) {
-        cg_loop loop = cg_loop_begin(build, zero, end, 1);
-        emit_block(&self, loop.index, true);
-        cg_loop_end(build, &loop);
+        emit_blocks(&self, zero, end, true);
         return;
     }
     for (unsigned i = 0; i < tile->panels * tile->tokens; i++)

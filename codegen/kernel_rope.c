@@ -118,6 +118,16 @@ static void emit_chunk(cg_build *build, LLVMValueRef x, LLVMValueRef table, LLVM
     cg_store(build, b, cg_offset_by(build, out, (half + first) * 4), 4);
 }
 
+void cg_rotate_head(cg_build *build, LLVMValueRef x, LLVMValueRef table, LLVMValueRef out,
+                    uint64_t size, bool interleaved)
+{
+    for (uint64_t first = 0; first < size / 2; first += CG_LANES) {
+        const uint64_t left = size / 2 - first;
+        emit_chunk(build, x, table, out, size / 2, first,
+                   left < CG_LANES ? (unsigned)left : CG_LANES, interleaved);
+    }
+}
+
 /* Items are heads of tokens. */
 static void emit_rope(cg_build *build, const cg_kernel *kernel, uint64_t heads, uint64_t size,
                       bool interleaved)
@@ -130,11 +140,7 @@ static void emit_rope(cg_build *build, const cg_kernel *kernel, uint64_t heads, 
     LLVMValueRef table = cg_element(build, kernel->operands[ROPE_TABLE], token, size * 4);
     LLVMValueRef x = cg_element(build, kernel->operands[ROPE_X], loop.index, size * 4);
     LLVMValueRef out = cg_element(build, kernel->operands[ROPE_OUT], loop.index, size * 4);
-    for (uint64_t first = 0; first < size / 2; first += CG_LANES) {
-        const uint64_t left = size / 2 - first;
-        emit_chunk(build, x, table, out, size / 2, first,
-                   left < CG_LANES ? (unsigned)left : CG_LANES, interleaved);
-    }
+    cg_rotate_head(build, x, table, out, size, interleaved);
     cg_loop_end(build, &loop);
 }
 

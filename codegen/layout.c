@@ -198,9 +198,10 @@ static void place_all(cg_weights *weights)
 td_status cg_weights_make(td_context *context, const cg_model *model, cg_weights *weights)
 {
     cg_weights made = {.context = context};
-    td_status status = add_graph(&made, model->forward);
-    if (status == TD_OK)
-        status = add_graph(&made, model->commit);
+    td_status status = TD_OK;
+    for (unsigned which = 0; which < CG_GRAPHS && status == TD_OK; which++)
+        if (cg_model_graph(model, which) != NULL)
+            status = add_graph(&made, cg_model_graph(model, which));
     if (status != TD_OK) {
         cg_weights_release(&made);
         return status;

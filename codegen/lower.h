@@ -94,7 +94,9 @@ td_status cg_dimension(const cg_entry *entry, const ir_node *node, const ir_dim 
 /* How many nanoseconds one thread needs for a node, roughly, as an i64 of the entry point (work.c):
  * it decides whether other threads are asked to help. */
 td_status cg_node_work(const cg_entry *entry, const ir_node *node, LLVMValueRef *work);
-/* The same for moving and converting so many elements of each row. */
+/* Whether all weights of the model fit in a cache that cores share, as a rule. */
+bool cg_is_cached(const cg_entry *entry);
+/* The same as cg_node_work for moving and converting so many elements of each row. */
 LLVMValueRef cg_moving_work(const cg_entry *entry, LLVMValueRef rows, uint64_t elements);
 /* Refuses a node: "graph: node "name" (op): reason". */
 td_status cg_refuse(const ir_node *node, const char *format, ...)
@@ -131,6 +133,9 @@ void cg_read_quantised(const cg_cpu *cpu, uint64_t tokens, uint64_t columns, con
 td_status cg_lower_rms_norm(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rms_norm_quantize(cg_entry *entry, const ir_node *node);
 td_status cg_lower_rotary_table(cg_entry *entry, const ir_node *node);
+/* One head of `size` f32 at x turned by a row of a rotary table, to `out`. */
+void cg_rotate_head(cg_build *build, LLVMValueRef x, LLVMValueRef table, LLVMValueRef out,
+                    uint64_t size, bool interleaved);
 td_status cg_lower_rope(cg_entry *entry, const ir_node *node);
 td_status cg_lower_attention(cg_entry *entry, const ir_node *node);
 td_status cg_lower_commit(cg_entry *entry, const ir_node *node);

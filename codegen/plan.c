@@ -54,6 +54,7 @@ static td_status sizes_of(const cg_program *program, uint64_t code, tandem_plan_
         };
         TD_TRY(add_policy(program, i, &sizes.models[i]));
     }
+    sizes.evicts = request->eviction_needs.drops;
     if (request->eviction_needs.drops)
         sizes.tokens = request->models[0].context_length;
     if (request->model_count > 1)

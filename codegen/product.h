@@ -31,6 +31,7 @@ typedef struct cg_tile {
     const cg_product *product;
     unsigned panels, tokens;
     LLVMValueRef parameters[CG_TILE_PARAMETERS];
+    LLVMValueRef next[CG_TILE_X];      /* weights, scales and zeros of the tile that comes then */
     LLVMValueRef totals[CG_TILE_SUMS]; /* variables of 16 f32, [panel][token], zero at first */
 } cg_tile;
 
@@ -46,6 +47,7 @@ struct cg_product {
     size_t tile_count;
     unsigned most_panels; /* of a tile: 1, 2 or 4 */
     cg_emit_tile emit;
+    bool cached; /* the model's weights fit in a cache that all cores share */
 };
 
 /* The product of `columns` f32 activations, and of quantised ones, without lowering and weight. */
@@ -72,35 +74,37 @@ enum {
 #define CG_MOST_GATED         2
 #define CG_MOST_PART_OPERANDS (CG_MOST_GATED * CG_WEIGHT_OPERANDS + CG_RESULT_OPERANDS)
 
-/* One result of a node: a product, or two of which the first gates the second. */
+/* One result of a node: a product, or two of which the first gates the second; their weights are
+ * alike but for their numbers. */
 typedef struct cg_part {
-    cg_product products[CG_MOST_GATED];
+    cg_product product;
     unsigned count; /* of products */
     bool has_bias, adds, quantises, largest;
-    uint64_t columns; /* of the result that are computed */
+    uint64_t columns; /* of the result */
     char key[128];    /* names its tiles */
 } cg_part;
 
 /* What a part's tile of some panels and tokens is made with: for a token it goes over panels. */
 typedef struct cg_strip {
     const cg_part *part;
-    cg_tile tiles[CG_MOST_GATED];
+    cg_tile tile;
     unsigned panels, tokens;
-    LLVMValueRef operands[CG_MOST_PART_OPERANDS]; /* of the part */
+    LLVMValueRef from;                            /* the part's operands in memory */
+    LLVMValueRef operands[CG_MOST_PART_OPERANDS]; /* and here */
     LLVMValueRef token;                           /* number of the first */
     LLVMValueRef panel, first;                    /* numbers: of the tile, of the strip */
-    LLVMValueRef largest[CG_TILE_TOKENS], columns[CG_TILE_TOKENS]; /* variables, by lane */
+    LLVMValueRef kept;             /* sums of the tile in memory: [product][panel][token] */
+    LLVMValueRef largest, columns; /* of each token, by lane */
 } cg_strip;
 
-/* Lanes of the tile's sums as the part's result: bias, gate. */
-LLVMValueRef cg_strip_number(const cg_strip *strip, unsigned panel, unsigned token, unsigned lanes);
-
 void cg_strip_begin(cg_strip *strip);
-/* Stores what the tile at strip->panel has summed up. */
+/* Keeps the sums of a panel of the tile, of product number `product`, at `place` (i64). */
+void cg_strip_keep(cg_strip *strip, unsigned panel, LLVMValueRef product, LLVMValueRef place);
+/* Stores the results of the tile at strip->panel; those of gated products were kept. */
 void cg_strip_store(cg_strip *strip);
-/* The same for results that are quantised, where two tiles of one panel make a block: numbers
- * [panel][token]. */
-void cg_strip_quantise(cg_strip *strip, LLVMValueRef numbers[2][CG_TILE_TOKENS]);
+/* The same for results that are quantised, of two panels from strip->panel on, kept at the places 0
+ * and 1. */
+void cg_strip_quantise(cg_strip *strip);
 void cg_strip_end(cg_strip *strip);
 
 #endif

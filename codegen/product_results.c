@@ -8,9 +8,11 @@
 #include <limits.h>
 #include <math.h>
 
+#define VECTOR_BYTES (CG_LANES * 4)
+
 static cg_build *build_of(const cg_strip *strip)
 {
-    return &strip->part->products[0].lowering->build;
+    return &strip->part->product.lowering->build;
 }
 
 static LLVMValueRef result_operand(const cg_strip *strip, unsigned which)
@@ -26,13 +28,11 @@ static LLVMValueRef row_address(const cg_strip *strip, LLVMValueRef base, unsign
                         (uint64_t)panel * CG_PANEL_ROWS * 4);
 }
 
-static LLVMValueRef biased(const cg_strip *strip, unsigned product, unsigned panel, unsigned token,
-                           unsigned lanes)
+/* A sum plus the bias of its rows. */
+static LLVMValueRef biased(const cg_strip *strip, unsigned product, unsigned panel,
+                           LLVMValueRef total, unsigned lanes)
 {
     cg_build *build = build_of(strip);
-    const cg_tile *tile = &strip->tiles[product];
-    LLVMValueRef total = cg_load(build, cg_vector(build->f32, CG_LANES),
-                                 tile->totals[panel * strip->tokens + token], 64);
     if (!strip->part->has_bias)
         return total;
     LLVMValueRef base = strip->operands[product * CG_WEIGHT_OPERANDS + CG_WEIGHT_BIAS];
@@ -40,14 +40,55 @@ static LLVMValueRef biased(const cg_strip *strip, unsigned product, unsigned pan
     return LLVMBuildFAdd(build->builder, total, bias, "");
 }
 
-LLVMValueRef cg_strip_number(const cg_strip *strip, unsigned panel, unsigned token, unsigned lanes)
+/* --- sums in memory --- */
+
+/* What is long code is a loop over tokens, which reads the sums from memory. */
+typedef void (*token_step)(cg_strip *strip, LLVMValueRef token, unsigned panel, unsigned lanes);
+
+static void each_token(cg_strip *strip, token_step step, unsigned panel, unsigned lanes)
 {
     cg_build *build = build_of(strip);
-    LLVMValueRef number = biased(strip, 0, panel, token, lanes);
-    if (strip->part->count == 1)
-        return number;
-    LLVMValueRef second = biased(strip, 1, panel, token, lanes);
-    return LLVMBuildFMul(build->builder, cg_silu(build, number), second, "");
+    cg_loop loop = cg_loop_begin(build, cg_i64(build, 0), cg_i64(build, strip->tokens), 1);
+    step(strip, loop.index, panel, lanes);
+    cg_loop_end(build, &loop);
+}
+
+static LLVMValueRef kept_place(const cg_strip *strip, LLVMValueRef product, LLVMValueRef place)
+{
+    cg_build *build = build_of(strip);
+    const uint64_t panel_bytes = (uint64_t)strip->tokens * VECTOR_BYTES;
+    LLVMValueRef at = cg_element(build, strip->kept, product, CG_TILE_PANELS * panel_bytes);
+    return cg_element(build, at, place, panel_bytes);
+}
+
+void cg_strip_keep(cg_strip *strip, unsigned panel, LLVMValueRef product, LLVMValueRef place)
+{
+    cg_build *build = build_of(strip);
+    LLVMTypeRef floats = cg_vector(build->f32, CG_LANES);
+    LLVMValueRef to = kept_place(strip, product, place);
+    for (unsigned t = 0; t < strip->tokens; t++)
+        cg_store(build, cg_load(build, floats, strip->tile.totals[panel * strip->tokens + t], 64),
+                 cg_offset_by(build, to, t * VECTOR_BYTES), 64);
+}
+
+/* A kept sum of product `product`, with its bias. */
+static LLVMValueRef kept_number(const cg_strip *strip, unsigned product, unsigned panel,
+                                LLVMValueRef token, unsigned lanes)
+{
+    cg_build *build = build_of(strip);
+    LLVMValueRef at = kept_place(strip, cg_i64(build, product), cg_i64(build, panel));
+    at = cg_element(build, at, token, VECTOR_BYTES);
+    return biased(strip, product, panel, cg_load(build, cg_vector(build->f32, CG_LANES), at, 64),
+                  lanes);
+}
+
+static LLVMValueRef gated_number(const cg_strip *strip, unsigned panel, LLVMValueRef token,
+                                 unsigned lanes)
+{
+    cg_build *build = build_of(strip);
+    LLVMValueRef gate = kept_number(strip, 0, panel, token, lanes);
+    LLVMValueRef up = kept_number(strip, 1, panel, token, lanes);
+    return LLVMBuildFMul(build->builder, cg_silu(build, gate), up, "");
 }
 
 /* --- the largest --- */
@@ -56,22 +97,28 @@ void cg_strip_begin(cg_strip *strip)
 {
     cg_build *build = build_of(strip);
     LLVMTypeRef floats = cg_vector(build->f32, CG_LANES), columns = cg_vector(build->i32, CG_LANES);
+    if (strip->part->count > 1 || strip->part->largest)
+        strip->kept = cg_variable(
+            build, LLVMArrayType2(floats, (uint64_t)CG_MOST_GATED * CG_TILE_PANELS * strip->tokens),
+            "kept");
     if (!strip->part->largest)
         return;
+    strip->largest = cg_variable(build, LLVMArrayType2(floats, strip->tokens), "largest");
+    strip->columns = cg_variable(build, LLVMArrayType2(columns, strip->tokens), "columns");
     LLVMValueRef first =
         LLVMBuildMul(build->builder, strip->first, cg_i64(build, CG_PANEL_ROWS), "");
     first = LLVMBuildTrunc(build->builder, first, build->i32, "");
     for (unsigned t = 0; t < strip->tokens; t++) {
-        strip->largest[t] = cg_variable(build, floats, "largest");
-        strip->columns[t] = cg_variable(build, columns, "columns");
-        cg_store(build, cg_constant_real(floats, -(double)INFINITY), strip->largest[t], 64);
-        cg_store(build, cg_splat(build, first, CG_LANES), strip->columns[t], 64);
+        cg_store(build, cg_constant_real(floats, -(double)INFINITY),
+                 cg_offset_by(build, strip->largest, t * VECTOR_BYTES), 64);
+        cg_store(build, cg_splat(build, first, CG_LANES),
+                 cg_offset_by(build, strip->columns, t * VECTOR_BYTES), 64);
     }
 }
 
 /* Panels come in ascending order and only a larger number replaces one, so each lane keeps its
  * first; NaN is not larger than anything. */
-static void keep_largest(cg_strip *strip, unsigned panel, unsigned lanes)
+static void keep_largest(cg_strip *strip, LLVMValueRef token, unsigned panel, unsigned lanes)
 {
     cg_build *build = build_of(strip);
     LLVMBuilderRef builder = build->builder;
@@ -81,19 +128,19 @@ static void keep_largest(cg_strip *strip, unsigned panel, unsigned lanes)
     start = cg_splat(build, LLVMBuildTrunc(builder, start, build->i32, ""), CG_LANES);
     LLVMValueRef column =
         LLVMBuildAdd(builder, start, cg_constant_ramp(build->i32, CG_LANES, 0), "");
-    for (unsigned t = 0; t < strip->tokens; t++) {
-        LLVMValueRef number = cg_strip_number(strip, panel, t, lanes);
-        LLVMValueRef largest = cg_load(build, floats, strip->largest[t], 64);
-        LLVMValueRef before = cg_load(build, wide, strip->columns[t], 64);
-        LLVMValueRef more = LLVMBuildFCmp(builder, LLVMRealOGT, number, largest, "");
-        if (lanes < CG_LANES) {
-            LLVMValueRef limit = cg_constant_int(wide, (int64_t)strip->part->columns);
-            LLVMValueRef counts = LLVMBuildICmp(builder, LLVMIntSLT, column, limit, "");
-            more = LLVMBuildAnd(builder, more, counts, "");
-        }
-        cg_store(build, LLVMBuildSelect(builder, more, number, largest, ""), strip->largest[t], 64);
-        cg_store(build, LLVMBuildSelect(builder, more, column, before, ""), strip->columns[t], 64);
+    LLVMValueRef number = kept_number(strip, 0, panel, token, lanes);
+    LLVMValueRef largest_at = cg_element(build, strip->largest, token, VECTOR_BYTES);
+    LLVMValueRef column_at = cg_element(build, strip->columns, token, VECTOR_BYTES);
+    LLVMValueRef largest = cg_load(build, floats, largest_at, 64);
+    LLVMValueRef before = cg_load(build, wide, column_at, 64);
+    LLVMValueRef more = LLVMBuildFCmp(builder, LLVMRealOGT, number, largest, "");
+    if (lanes < CG_LANES) {
+        LLVMValueRef limit = cg_constant_int(wide, (int64_t)strip->part->columns);
+        LLVMValueRef counts = LLVMBuildICmp(builder, LLVMIntSLT, column, limit, "");
+        more = LLVMBuildAnd(builder, more, counts, "");
     }
+    cg_store(build, LLVMBuildSelect(builder, more, number, largest, ""), largest_at, 64);
+    cg_store(build, LLVMBuildSelect(builder, more, column, before, ""), column_at, 64);
 }
 
 /* Of the lanes that hold the largest number, the one of the first column. */
@@ -107,50 +154,70 @@ void cg_strip_end(cg_strip *strip)
         return;
     LLVMValueRef block =
         LLVMBuildUDiv(builder, strip->first, cg_i64(build, CG_TILE_PANELS), "block");
-    LLVMValueRef place = LLVMBuildAdd(
-        builder, LLVMBuildMul(builder, strip->token, cg_i64(build, (int64_t)blocks), ""), block,
-        "");
-    for (unsigned t = 0; t < strip->tokens; t++) {
-        LLVMValueRef lanes = cg_load(build, floats, strip->largest[t], 64);
-        LLVMValueRef columns = cg_load(build, wide, strip->columns[t], 64);
-        LLVMValueRef largest = cg_intrinsic(build, "llvm.vector.reduce.fmax", lanes);
-        LLVMValueRef equal =
-            LLVMBuildFCmp(builder, LLVMRealOEQ, lanes, cg_splat(build, largest, CG_LANES), "");
-        columns = LLVMBuildSelect(builder, equal, columns, cg_constant_int(wide, INT_MAX), "");
-        LLVMValueRef column = cg_intrinsic(build, "llvm.vector.reduce.umin", columns);
-        /* Adding zero makes a zero positive, of whichever sign it was. */
-        largest = LLVMBuildFAdd(builder, largest, cg_constant_real(build->f32, 0), "");
-        LLVMValueRef numbers = result_operand(strip, CG_RESULT_OUT);
-        LLVMValueRef others = result_operand(strip, CG_RESULT_OTHER);
-        cg_store(build, largest,
-                 cg_offset_by(build, cg_element(build, numbers, place, 4), t * blocks * 4), 4);
-        cg_store(build, column,
-                 cg_offset_by(build, cg_element(build, others, place, 4), t * blocks * 4), 4);
-    }
+    LLVMValueRef place = LLVMBuildMul(builder, strip->token, cg_i64(build, (int64_t)blocks), "");
+    place = LLVMBuildAdd(builder, place, block, "");
+    cg_loop loop = cg_loop_begin(build, cg_i64(build, 0), cg_i64(build, strip->tokens), 1);
+    LLVMValueRef lanes =
+        cg_load(build, floats, cg_element(build, strip->largest, loop.index, VECTOR_BYTES), 64);
+    LLVMValueRef columns =
+        cg_load(build, wide, cg_element(build, strip->columns, loop.index, VECTOR_BYTES), 64);
+    LLVMValueRef largest = cg_intrinsic(build, "llvm.vector.reduce.fmax", lanes);
+    LLVMValueRef equal =
+        LLVMBuildFCmp(builder, LLVMRealOEQ, lanes, cg_splat(build, largest, CG_LANES), "");
+    columns = LLVMBuildSelect(builder, equal, columns, cg_constant_int(wide, INT_MAX), "");
+    LLVMValueRef column = cg_intrinsic(build, "llvm.vector.reduce.umin", columns);
+    /* Adding zero makes a zero positive, of whichever sign it was. */
+    largest = LLVMBuildFAdd(builder, largest, cg_constant_real(build->f32, 0), "");
+    LLVMValueRef row = cg_i64(build, (int64_t)blocks);
+    row = LLVMBuildAdd(builder, LLVMBuildMul(builder, loop.index, row, ""), place, "");
+    cg_store(build, largest, cg_element(build, result_operand(strip, CG_RESULT_OUT), row, 4), 4);
+    cg_store(build, column, cg_element(build, result_operand(strip, CG_RESULT_OTHER), row, 4), 4);
+    cg_loop_end(build, &loop);
 }
 
 /* --- rows --- */
 
+static LLVMValueRef result_row(const cg_strip *strip, unsigned which, LLVMValueRef token)
+{
+    cg_build *build = build_of(strip);
+    LLVMValueRef number = LLVMBuildAdd(build->builder, strip->token, token, "");
+    return cg_element(build, result_operand(strip, which), number, strip->part->columns * 4);
+}
+
+static void store_gated(cg_strip *strip, LLVMValueRef token, unsigned panel, unsigned lanes)
+{
+    cg_build *build = build_of(strip);
+    LLVMValueRef out = row_address(strip, result_row(strip, CG_RESULT_OUT, token), panel);
+    cg_store_lanes(build, gated_number(strip, panel, token, lanes), out, lanes);
+}
+
+static void store_product(cg_strip *strip, unsigned panel, unsigned lanes)
+{
+    cg_build *build = build_of(strip);
+    for (unsigned t = 0; t < strip->tokens; t++) {
+        LLVMValueRef total = cg_load(build, cg_vector(build->f32, CG_LANES),
+                                     strip->tile.totals[panel * strip->tokens + t], 64);
+        LLVMValueRef number = biased(strip, 0, panel, total, lanes), token = cg_i64(build, t);
+        LLVMValueRef out = row_address(strip, result_row(strip, CG_RESULT_OUT, token), panel);
+        if (strip->part->adds) {
+            LLVMValueRef addend = result_row(strip, CG_RESULT_OTHER, token);
+            addend = cg_load_lanes(build, row_address(strip, addend, panel), lanes);
+            number = LLVMBuildFAdd(build->builder, addend, number, "");
+        }
+        cg_store_lanes(build, number, out, lanes);
+    }
+}
+
 static void store_panel(cg_strip *strip, unsigned panel, unsigned lanes)
 {
     cg_build *build = build_of(strip);
-    const uint64_t row_bytes = strip->part->columns * 4;
     if (strip->part->largest) {
-        keep_largest(strip, panel, lanes);
-        return;
-    }
-    for (unsigned t = 0; t < strip->tokens; t++) {
-        LLVMValueRef number = cg_strip_number(strip, panel, t, lanes);
-        LLVMValueRef out =
-            cg_element(build, result_operand(strip, CG_RESULT_OUT), strip->token, row_bytes);
-        out = cg_offset_by(build, row_address(strip, out, panel), t * row_bytes);
-        if (strip->part->adds) {
-            LLVMValueRef addend =
-                cg_element(build, result_operand(strip, CG_RESULT_OTHER), strip->token, row_bytes);
-            addend = cg_offset_by(build, row_address(strip, addend, panel), t * row_bytes);
-            number = LLVMBuildFAdd(build->builder, cg_load_lanes(build, addend, lanes), number, "");
-        }
-        cg_store_lanes(build, number, out, lanes);
+        cg_strip_keep(strip, panel, cg_i64(build, 0), cg_i64(build, panel));
+        each_token(strip, keep_largest, panel, lanes);
+    } else if (strip->part->count > 1) {
+        each_token(strip, store_gated, panel, lanes);
+    } else {
+        store_product(strip, panel, lanes);
     }
 }
 
@@ -179,7 +246,7 @@ void cg_strip_store(cg_strip *strip)
 
 /* --- quantised rows --- */
 
-void cg_strip_quantise(cg_strip *strip, LLVMValueRef numbers[2][CG_TILE_TOKENS])
+static void quantise_token(cg_strip *strip, LLVMValueRef token, unsigned panel, unsigned lanes)
 {
     cg_build *build = build_of(strip);
     const uint64_t blocks = strip->part->columns / IR_QUANTIZE_BLOCK, tokens = strip->tokens;
@@ -187,12 +254,15 @@ void cg_strip_quantise(cg_strip *strip, LLVMValueRef numbers[2][CG_TILE_TOKENS])
     LLVMValueRef tile = cg_element(build, result_operand(strip, CG_RESULT_OUT), strip->token,
                                    blocks * CG_QUANTISED_BLOCK);
     tile = cg_element(build, tile, block, tokens * CG_QUANTISED_BLOCK);
-    LLVMValueRef scales =
-        cg_element(build, result_operand(strip, CG_RESULT_OTHER), strip->token, blocks * 4);
-    scales = cg_element(build, scales, block, 4);
-    for (unsigned t = 0; t < strip->tokens; t++) {
-        const LLVMValueRef pair[2] = {numbers[0][t], numbers[1][t]};
-        const cg_token_place place = {tile, cg_i64(build, t), cg_i64(build, strip->tokens)};
-        cg_quantise_block(build, &place, pair, tile, cg_offset_by(build, scales, t * blocks * 4));
-    }
+    LLVMValueRef scale = LLVMBuildAdd(build->builder, strip->token, token, "");
+    scale = cg_element(build, result_operand(strip, CG_RESULT_OTHER), scale, blocks * 4);
+    const LLVMValueRef numbers[] = {gated_number(strip, panel, token, lanes),
+                                    gated_number(strip, panel + 1, token, lanes)};
+    const cg_token_place place = {tile, token, cg_i64(build, strip->tokens)};
+    cg_quantise_block(build, &place, numbers, tile, cg_element(build, scale, block, 4));
+}
+
+void cg_strip_quantise(cg_strip *strip)
+{
+    each_token(strip, quantise_token, 0, CG_LANES);
 }

@@ -7,6 +7,34 @@
 
 #include <string.h>
 
+const char *const cg_graph_names[CG_GRAPHS] = {"forward", "commit", "greedy"};
+
+ir_graph *cg_model_graph(const cg_model *model, cg_graph which)
+{
+    ir_graph *const graphs[CG_GRAPHS] = {model->forward, model->commit, model->greedy};
+    return graphs[which];
+}
+
+size_t cg_list_graphs(const cg_model *models, size_t count, ir_graph **graphs)
+{
+    size_t listed = 0;
+    for (size_t i = 0; i < count; i++)
+        for (unsigned which = 0; which < CG_GRAPHS; which++) {
+            ir_graph *graph = cg_model_graph(&models[i], which);
+            if (graph != NULL)
+                graphs[listed++] = graph;
+        }
+    return listed;
+}
+
+const sched_graph_plan *cg_find_plan(const sched_plan *plan, const ir_graph *graph)
+{
+    for (size_t i = 0; graph != NULL && i < plan->graph_count; i++)
+        if (plan->graphs[i].graph == graph)
+            return &plan->graphs[i];
+    return NULL;
+}
+
 /* --- setting up --- */
 
 static td_status check_request(td_context *context, const cg_request *request)
@@ -14,9 +42,13 @@ static td_status check_request(td_context *context, const cg_request *request)
     if (request->model_count < 1 || request->model_count > CG_MAX_MODELS)
         return td_fail(context, TD_INVALID, "a program of %zu models; 1 to %d are accepted",
                        request->model_count, CG_MAX_MODELS);
-    if (request->plan->graph_count != 2 * request->model_count)
-        return td_fail(context, TD_INTERNAL, "a plan of %zu graphs for %zu models",
-                       request->plan->graph_count, request->model_count);
+    for (size_t i = 0; i < request->model_count; i++)
+        for (unsigned which = 0; which < CG_GRAPHS; which++) {
+            const ir_graph *graph = cg_model_graph(&request->models[i], which);
+            if (graph != NULL && cg_find_plan(request->plan, graph) == NULL)
+                return td_fail(context, TD_INTERNAL, "%s: graph \"%s\" is not in the plan",
+                               request->models[i].name, graph->name);
+        }
     for (const char *c = request->name; c == request->name || *c != '\0'; c++) {
         const bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_';
         if (!letter && !(c > request->name && *c >= '0' && *c <= '9'))
@@ -85,25 +117,26 @@ static td_status lower_model(cg_program *program, cg_lowering *lowering, size_t 
 {
     const cg_request *request = program->request;
     const cg_model *model = &request->models[index];
-    const sched_graph_plan *plans = &request->plan->graphs[2 * index];
-    cg_level *made = &program->levels[level];
-    char name[128];
-    entry_name(program, level, index, "forward", name, sizeof name);
-    TD_TRY(cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
-                          &plans[0], name, &made->forward[index]));
-    entry_name(program, level, index, "commit", name, sizeof name);
-    return cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
-                          &plans[1], name, &made->commit[index]);
+    for (unsigned which = 0; which < CG_GRAPHS; which++) {
+        const sched_graph_plan *plan = cg_find_plan(request->plan, cg_model_graph(model, which));
+        char name[128];
+        if (plan == NULL)
+            continue;
+        entry_name(program, level, index, cg_graph_names[which], name, sizeof name);
+        TD_TRY(cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
+                              plan, name, &program->levels[level].entries[index][which]));
+    }
+    return TD_OK;
 }
 
 /* Entry points have no callers until the tables name them: they are visible while the module is
  * optimised. */
 static void keep_entries(cg_program *program, size_t level, LLVMLinkage linkage)
 {
-    for (size_t i = 0; i < program->request->model_count; i++) {
-        LLVMSetLinkage(program->levels[level].forward[i], linkage);
-        LLVMSetLinkage(program->levels[level].commit[i], linkage);
-    }
+    for (size_t i = 0; i < program->request->model_count; i++)
+        for (unsigned which = 0; which < CG_GRAPHS; which++)
+            if (program->levels[level].entries[i][which] != NULL)
+                LLVMSetLinkage(program->levels[level].entries[i][which], linkage);
 }
 
 static void keep_all_entries(cg_program *program, LLVMLinkage linkage)
@@ -142,13 +175,12 @@ static td_status join_level(cg_program *program, size_t level)
     if (status == TD_OK)
         status = cg_unit_join(context, &program->unit, &part);
     cg_unit_release(&part);
-    for (size_t i = 0; i < request->model_count && status == TD_OK; i++) {
-        char name[128];
-        entry_name(program, level, i, "forward", name, sizeof name);
-        made->forward[i] = LLVMGetNamedFunction(program->unit.module, name);
-        entry_name(program, level, i, "commit", name, sizeof name);
-        made->commit[i] = LLVMGetNamedFunction(program->unit.module, name);
-    }
+    for (size_t i = 0; i < request->model_count && status == TD_OK; i++)
+        for (unsigned which = 0; which < CG_GRAPHS; which++) {
+            char name[128];
+            entry_name(program, level, i, cg_graph_names[which], name, sizeof name);
+            made->entries[i][which] = LLVMGetNamedFunction(program->unit.module, name);
+        }
     return status;
 }
 
@@ -280,8 +312,8 @@ static td_status emit_code(cg_program *program, cg_plan *plan, LLVMMemoryBufferR
 static td_status pack_and_write(cg_program *program, cg_plan *plan, FILE *payload)
 {
     const cg_request *request = program->request;
-    td_progress(program->context, 1, "packing %.1f MB of weights",
-                (double)program->payload_bytes / 1e6);
+    td_progress(program->context, 1, "packing %.2f MiB of weights",
+                tandem_plan_mebibytes(program->payload_bytes));
     TD_TRY(cg_pack(program, payload));
     LLVMMemoryBufferRef buffer;
     td_progress(program->context, 1, "emitting %s", request->output);
@@ -290,7 +322,7 @@ static td_status pack_and_write(cg_program *program, cg_plan *plan, FILE *payloa
     LLVMDisposeMemoryBuffer(buffer);
     if (status == TD_OK && !is_linked(request))
         status = write_weights_beside(program, payload);
-    if (status == TD_OK && request->emit == CG_SHARED && !program->bare)
+    if (status == TD_OK && request->emit != CG_EXECUTABLE && !program->bare)
         status = cg_write_header(program);
     return status;
 }

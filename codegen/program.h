@@ -16,7 +16,7 @@
  * all of them read the same weights, caches and arena. */
 typedef struct cg_level {
     const cg_cpu *cpu;
-    LLVMValueRef forward[CG_MAX_MODELS], commit[CG_MAX_MODELS];
+    LLVMValueRef entries[CG_MAX_MODELS][CG_GRAPHS]; /* NULL: there is no such graph */
 } cg_level;
 
 typedef struct cg_program {
@@ -63,7 +63,7 @@ td_status cg_link(const cg_program *program, const void *object, size_t bytes, F
 /* Makes a folder of its own below TMPDIR or /tmp; its path lives in the arena. */
 td_status cg_make_folder(td_arena *arena, char **folder);
 
-/* Writes the C header of a shared library beside it. */
+/* Writes the C header of what an application links beside it. */
 td_status cg_write_header(const cg_program *program);
 
 /* The whole back end for a program that has been created. */

@@ -4,6 +4,7 @@
  * pointers, so the layouts agree) and emitted as its bytes with pointers in between.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "codegen/attention.h"
 #include "codegen/program.h"
 #include "runtime/abi.h"
 
@@ -91,26 +92,23 @@ static LLVMValueRef image_constant(tables *self, const table_image *image)
 
 /* --- caches and models --- */
 
-/* The plan of a model's forward pass. */
-static const sched_graph_plan *forward_plan(const tables *self, size_t index)
+static const sched_graph_plan *plan_of(const tables *self, size_t index, cg_graph which)
 {
     const cg_request *request = self->program->request;
-    for (size_t i = 0; i < request->plan->graph_count; i++)
-        if (request->plan->graphs[i].graph == request->models[index].forward)
-            return &request->plan->graphs[i];
-    return NULL;
+    return cg_find_plan(request->plan, cg_model_graph(&request->models[index], which));
 }
 
-/* The place in the arena of a graph's output that is an f32 matrix of known width; false when there
- * is none of that name and kind. */
-static bool find_output(const sched_graph_plan *plan, const char *name, tandem_output_info *info)
+/* The place in the arena of a graph's output that is a matrix of this type and of known width;
+ * false when there is none of that name and kind. */
+static bool find_output(const sched_graph_plan *plan, const char *name, ir_type type,
+                        tandem_output_info *info)
 {
     const ir_graph *graph = plan != NULL ? plan->graph : NULL;
     for (size_t i = 0; graph != NULL && i < graph->output_count; i++) {
         const ir_value *value = graph->outputs[i];
         if (strcmp(graph->output_names[i], name) != 0)
             continue;
-        if (value->type != IR_F32 || value->shape.rank != 2 ||
+        if (value->type != type || value->shape.rank != 2 ||
             !ir_dim_is_constant(&value->shape.dim[1]) || plan->offset[value->id] == UINT64_MAX)
             return false;
         info->offset = plan->offset[value->id];
@@ -157,7 +155,7 @@ static LLVMValueRef cache_row(tables *self, size_t index, const cg_cache *cache)
     set_pointer(&image, offsetof(tandem_cache_info, name), add_string(self, cache->state->name));
     char output[32];
     snprintf(output, sizeof output, IR_QUERIES_PREFIX "%u", cache->state->layer);
-    if (find_output(forward_plan(self, index), output, &info.queries))
+    if (find_output(plan_of(self, index, CG_FORWARD), output, IR_F32, &info.queries))
         set_pointer(&image, offsetof(tandem_cache_info, queries.name), add_string(self, "queries"));
     return image_constant(self, &image);
 }
@@ -182,7 +180,7 @@ static td_status cache_table(tables *self, size_t index, LLVMValueRef *table)
 /* The graph's output: the logits' place in the arena. */
 static td_status describe_logits(tables *self, size_t index, tandem_output_info *info)
 {
-    if (find_output(forward_plan(self, index), "logits", info))
+    if (find_output(plan_of(self, index, CG_FORWARD), "logits", IR_F32, info))
         return TD_OK;
     return td_fail(self->program->context, TD_UNSUPPORTED,
                    "graph \"%s\" has no output \"logits\" that is an f32 matrix of known width",
@@ -203,6 +201,35 @@ static td_status head_table(tables *self, size_t index, LLVMValueRef *table)
                        "%s: %u ids were given for a head of %u rows", model->name,
                        model->head_count, logits.columns);
     *table = add_bytes(self, model->head_ids, model->head_count * sizeof *model->head_ids, 16);
+    return TD_OK;
+}
+
+/* The one way in which all of a model's layers rotate; where there are several, none is described.
+ */
+static td_status describe_rotary(tables *self, size_t index, tandem_rotary_info *info,
+                                 LLVMValueRef *frequencies)
+{
+    const ir_graph *forward = self->program->request->models[index].forward;
+    const ir_constant *constant = NULL;
+    int64_t interleaved = 0;
+    bool several = false;
+    for (const ir_node *node = forward->first; node != NULL; node = node->next) {
+        if (ir_node_attribute(node, "interleaved") != NULL)
+            interleaved = ir_node_int(node, "interleaved", 0);
+        if (node->op != IR_OP_rotary_table)
+            continue;
+        several = several || (constant != NULL && constant != node->inputs[1]->constant);
+        constant = node->inputs[1]->constant;
+    }
+    if (several || constant == NULL || !ir_shape_is_static(&constant->shape))
+        return TD_OK;
+    info->count = (uint32_t)constant->shape.dim[0].constant;
+    info->interleaved = interleaved != 0;
+    float *numbers = td_arena_allocate(&self->arena, info->count + (size_t)1, sizeof *numbers);
+    if (numbers == NULL)
+        return td_fail_memory(self->program->context);
+    TD_TRY(ir_constant_read_f32(self->program->context, constant, 0, info->count, numbers));
+    *frequencies = add_bytes(self, numbers, info->count * sizeof *numbers, 16);
     return TD_OK;
 }
 
@@ -227,12 +254,21 @@ static td_status model_row(tables *self, const cg_level *level, size_t index, LL
     info.weights_bytes = weights->bytes;
     info.weights_read_per_pass = weights->read_per_pass;
     TD_TRY(describe_logits(self, index, &info.logits));
+    const bool has_best = find_output(plan_of(self, index, CG_GREEDY), "best", IR_I32, &info.best);
+    LLVMValueRef frequencies = NULL;
+    TD_TRY(describe_rotary(self, index, &info.rotary, &frequencies));
     table_image image = {.bytes = &info, .size = sizeof info};
     set_pointer(&image, offsetof(tandem_model_info, name), add_string(self, model->name));
     set_pointer(&image, offsetof(tandem_model_info, caches), self->caches[index]);
+    if (frequencies != NULL)
+        set_pointer(&image, offsetof(tandem_model_info, rotary.frequencies), frequencies);
     set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
-    set_pointer(&image, offsetof(tandem_model_info, forward), level->forward[index]);
-    set_pointer(&image, offsetof(tandem_model_info, commit), level->commit[index]);
+    if (has_best)
+        set_pointer(&image, offsetof(tandem_model_info, best.name), add_string(self, "best"));
+    set_pointer(&image, offsetof(tandem_model_info, forward), level->entries[index][CG_FORWARD]);
+    set_pointer(&image, offsetof(tandem_model_info, commit), level->entries[index][CG_COMMIT]);
+    if (has_best)
+        set_pointer(&image, offsetof(tandem_model_info, greedy), level->entries[index][CG_GREEDY]);
     if (self->head_ids[index] != NULL)
         set_pointer(&image, offsetof(tandem_model_info, head_ids), self->head_ids[index]);
     *row = image_constant(self, &image);
@@ -311,6 +347,9 @@ static td_status artefact_table(tables *self, const cg_plan *plan, const cg_leve
     info.tokenizer_bytes = request->tokenizer_bytes;
     info.bos_id = request->bos_id;
     info.eos_id = request->eos_id;
+    info.further_end_count = request->further_end_count;
+    for (uint32_t i = 0; i < request->further_end_count && i < TANDEM_FURTHER_ENDS; i++)
+        info.further_end_ids[i] = request->further_end_ids[i];
     for (size_t i = 0; i < request->plan->extra_count && i < TANDEM_SCRATCH_COUNT; i++) {
         info.scratch[i].offset = request->plan->extras[i].offset;
         info.scratch[i].bytes = request->plan->extras[i].bytes;
@@ -436,11 +475,11 @@ td_status cg_program_add_tables(cg_program *program, const cg_plan *plan)
 uint64_t cg_table_bytes(const cg_program *program)
 {
     /* Names, strings and alignment of each row, and the query function. */
-    const uint64_t row_room = 256;
+    const uint64_t row_room = 256, rotary_room = CG_ATTENTION_MAX_CHUNKS * CG_LANES / 2 * 4;
     uint64_t bytes = program->level_count * (sizeof(tandem_artefact) + 4 * row_room);
     for (size_t i = 0; i < program->request->model_count; i++)
         bytes += program->request->models[i].head_count * sizeof(int32_t) +
-                 program->level_count * (sizeof(tandem_model_info) + row_room) +
+                 program->level_count * (sizeof(tandem_model_info) + row_room + rotary_room) +
                  program->caches[i].items.count * (sizeof(tandem_cache_info) + row_room);
     return bytes;
 }

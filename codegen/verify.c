@@ -229,44 +229,72 @@ static td_status compare_quantised(verification *self, const ir_node *node,
     return status;
 }
 
-static td_status compare_all(verification *self, const sched_graph_plan *plan, unsigned threads)
+/* Columns, as floats. */
+static td_status compare_columns(verification *self, const ir_node *node, const ir_tensor *expected,
+                                 const int32_t *stored, unsigned threads)
 {
-    for (const ir_node *node = plan->graph->first; node != NULL; node = node->next)
-        for (uint32_t i = 0; i < node->output_count; i++) {
-            const ir_value *value = node->outputs[i];
-            const ir_tensor *expected = ir_evaluator_value(self->evaluator, value);
-            const bool quantised = ir_value_is_quantised(value);
-            if (expected == NULL || expected->type != (quantised ? IR_I8 : IR_F32) ||
-                plan->offset[value->id] == UINT64_MAX)
-                return td_fail(self->context, TD_INTERNAL, "node \"%s\" (%s) cannot be compared",
-                               node->name, ir_op(node->op)->name);
-            const unsigned char *stored = self->arena + plan->offset[value->id];
-            if (quantised)
-                TD_TRY(compare_quantised(self, node, expected, stored, threads));
-            else
-                compare_value(self, node, expected, (const float *)(const void *)stored, threads);
-        }
+    td_context *context = self->context;
+    const uint64_t count = expected->elements;
+    float *floats = td_allocate(context, (size_t)(2 * count + 1) * sizeof *floats);
+    if (floats == NULL)
+        return td_fail_memory(context);
+    for (uint64_t i = 0; i < count; i++) {
+        floats[i] = (float)stored[i];
+        floats[count + i] = (float)((const int32_t *)expected->data)[i];
+    }
+    const ir_tensor wanted = {.elements = count, .data = floats + count};
+    compare_value(self, node, &wanted, floats, threads);
+    td_release(context, floats);
     return TD_OK;
 }
 
-/* One pass everywhere. */
+static td_status compare_output(verification *self, const sched_graph_plan *plan,
+                                const ir_value *value, unsigned threads)
+{
+    const ir_node *node = value->producer;
+    const ir_tensor *expected = ir_evaluator_value(self->evaluator, value);
+    if (expected == NULL || plan->offset[value->id] == UINT64_MAX)
+        return td_fail(self->context, TD_INTERNAL, "node \"%s\" (%s) cannot be compared",
+                       node->name, ir_op(node->op)->name);
+    const unsigned char *stored = self->arena + plan->offset[value->id];
+    if (ir_value_is_quantised(value))
+        return compare_quantised(self, node, expected, stored, threads);
+    if (value->type == IR_I32)
+        return compare_columns(self, node, expected, (const int32_t *)(const void *)stored,
+                               threads);
+    compare_value(self, node, expected, (const float *)(const void *)stored, threads);
+    return TD_OK;
+}
+
+/* One pass of an entry point everywhere; NULL: the model has none. */
+static td_status run_graph(verification *self, ir_graph *graph, tandem_entry entry)
+{
+    const sched_graph_plan *plan = cg_find_plan(self->request->plan, graph);
+    if (plan == NULL)
+        return TD_OK;
+    TD_TRY(evaluate(self, graph));
+    for (unsigned threads = 1; threads <= THREADINGS; threads++) {
+        memset(self->arena, 0xff, (size_t)self->artefact->arena_bytes);
+        TD_TRY(run_entry(self, entry, threads));
+        for (const ir_node *node = graph->first; node != NULL; node = node->next)
+            for (uint32_t i = 0; i < node->output_count; i++)
+                TD_TRY(compare_output(self, plan, node->outputs[i], threads));
+    }
+    return TD_OK;
+}
+
+/* The logits are those of the evaluator's last pass. */
 static td_status run_forward(verification *self, const char *step)
 {
     self->step = step;
-    const sched_graph_plan *plan = &self->request->plan->graphs[0];
-    TD_TRY(evaluate(self, plan->graph));
-    for (unsigned threads = 1; threads <= THREADINGS; threads++) {
-        memset(self->arena, 0xff, (size_t)self->artefact->arena_bytes);
-        TD_TRY(run_entry(self, self->info->forward, threads));
-        TD_TRY(compare_all(self, plan, threads));
-    }
-    return TD_OK;
+    TD_TRY(run_graph(self, self->model->greedy, self->info->greedy));
+    return run_graph(self, self->model->forward, self->info->forward);
 }
 
 static td_status run_commit(verification *self, uint32_t accepted)
 {
     self->accepted = accepted;
-    TD_TRY(evaluate(self, self->request->plan->graphs[1].graph));
+    TD_TRY(evaluate(self, self->model->commit));
     for (unsigned threads = 1; threads <= THREADINGS; threads++)
         TD_TRY(run_entry(self, self->info->commit, threads));
     self->committed += accepted;
@@ -324,7 +352,7 @@ static td_status run_chunk(verification *self, const char *step, uint32_t tokens
 /* The logits (the first output) of the last pass's row `row`, as the evaluator has them. */
 static const float *logits_of(const verification *self, uint32_t row)
 {
-    const ir_graph *graph = self->request->plan->graphs[0].graph;
+    const ir_graph *graph = self->model->forward;
     const ir_tensor *logits = ir_evaluator_value(self->evaluator, graph->outputs[0]);
     return (const float *)logits->data + (size_t)row * self->info->logits.columns;
 }
@@ -546,9 +574,11 @@ static td_status verify_compiled(td_context *context, const cg_request *request,
 static td_status verify_planned(td_context *context, const cg_request *request, const char *output,
                                 FILE *report, bool *equal)
 {
-    ir_graph *const graphs[] = {request->models[0].forward, request->models[0].commit};
-    const sched_request order = {
-        .graphs = graphs, .graph_count = 2, .orderer = "file", .keep_all = true};
+    ir_graph *graphs[CG_GRAPHS];
+    const sched_request order = {.graphs = graphs,
+                                 .graph_count = cg_list_graphs(request->models, 1, graphs),
+                                 .orderer = "file",
+                                 .keep_all = true};
     sched_plan schedule;
     TD_TRY(sched_plan_make(context, &order, NULL, &schedule));
     cg_request compiled = *request;

@@ -77,12 +77,17 @@ static LLVMValueRef attention_work(const cg_entry *entry, const ir_node *node, L
                      row * 2 * 1000 * PRODUCT_ATTENTION / entry->lowering->cpu->vector_bits);
 }
 
+bool cg_is_cached(const cg_entry *entry)
+{
+    return entry->weights->bytes <= SMALL_MODEL;
+}
+
 /* The weights are read once, and every row is multiplied by all of them. */
 static LLVMValueRef product_work(const cg_entry *entry, const ir_node *node,
                                  const ir_products *products, LLVMValueRef count)
 {
     const uint64_t divisor = products->quantised ? PRODUCT_QUANTISED : PRODUCT_F32;
-    const uint64_t rate = entry->weights->bytes > SMALL_MODEL ? STREAM_BYTES : CACHE_BYTES;
+    const uint64_t rate = cg_is_cached(entry) ? CACHE_BYTES : STREAM_BYTES;
     uint64_t bytes = 0, multiplications = 0;
     for (uint32_t i = products->first; i < products->first + products->count; i++) {
         const ir_value *weight = node->inputs[i];

@@ -18,7 +18,11 @@ typedef struct fe_options {
     uint32_t max_rows;       /* bound of "rows"; 0: 32 */
     uint32_t context_length; /* bound of "slots"; 0: what the model says, else 2048 */
     const char *print_after; /* a pass name, "all" or NULL */
+    td_text *assumed;        /* receives the constants that were assumed (listing) as lines
+                                "offset": [values], as `constants` reads them; or NULL */
 } fe_options;
+
+#define FE_FURTHER_ENDS 7
 
 /* What a model file says about itself besides its graph. Strings live in the module's arena. */
 typedef struct fe_model {
@@ -30,6 +34,8 @@ typedef struct fe_model {
     const int32_t *head_ids;
     uint32_t head_count;
     int32_t bos_id, eos_id;     /* -1: unknown */
+    int32_t further_end_ids[FE_FURTHER_ENDS]; /* ids that end a text beside eos_id */
+    uint32_t further_end_count;
     const char *tokenizer_path; /* a tokenizer found with the model, or NULL */
 } fe_model;
 
@@ -50,8 +56,8 @@ td_status fe_read_openvino(td_context *context, const char *path, const fe_optio
                            ir_module **module);
 
 /* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it. The
- * map of a trimmed head is a result "d2t", a constant i64[columns] of id - column, as EAGLE-3
- * drafters have it; fe_import_openvino takes it back. */
+ * map of a trimmed head is a result that is the constant "d2t", i64[columns] of id - column, as
+ * EAGLE-3 drafters have it; fe_import_openvino takes it back. */
 td_status fe_write_openvino(const fe_model *model, const char *path);
 
 /* --- tokenizers --- */

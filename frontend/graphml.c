@@ -84,8 +84,7 @@ static td_status check_encoding(td_context *context, const td_file *file)
 
 /* --- attributes --- */
 
-static bool has_attribute(const igraph_t *source, const char *name,
-                          igraph_attribute_type_t *type)
+static bool has_attribute(const igraph_t *source, const char *name, igraph_attribute_type_t *type)
 {
     return igraph_cattribute_has_attr(source, IGRAPH_ATTRIBUTE_VERTEX, name) &&
            igraph_cattribute_table.gettype(source, type, IGRAPH_ATTRIBUTE_VERTEX, name) ==
@@ -146,12 +145,30 @@ static const char *read_text(fe_task_graph *graph, const igraph_t *source, const
     return td_arena_string(&graph->arena, VAS(source, name, index));
 }
 
+/* libxml2 hands an ampersand of an XML attribute, such as an id, over as "&#38;". */
+static char *read_id(fe_task_graph *graph, const igraph_t *source, uint32_t index)
+{
+    static const char escape[] = "&#38;";
+    const char *text = read_text(graph, source, "id", index);
+    char *id = text == NULL ? NULL : td_arena_string(&graph->arena, text);
+    if (id == NULL)
+        return NULL;
+    char *to = id;
+    for (const char *from = id; *from != '\0'; to++) {
+        const bool escaped = strncmp(from, escape, sizeof escape - 1) == 0;
+        *to = *from;
+        from += escaped ? sizeof escape - 1 : 1;
+    }
+    *to = '\0';
+    return id;
+}
+
 static td_status convert_tasks(const char *path, const igraph_t *source, fe_task_graph *graph)
 {
     td_context *context = graph->context;
     for (uint32_t i = 0; i < graph->task_count; i++) {
         fe_task *task = &graph->tasks[i];
-        task->id = read_text(graph, source, "id", i);
+        task->id = read_id(graph, source, i);
         task->op = read_text(graph, source, "op", i);
         if (task->id == NULL || task->op == NULL)
             return td_fail_memory(context);

@@ -235,6 +235,22 @@ static td_status list_visible(ir_evaluator *evaluator, const ir_node *node, cons
     return TD_OK;
 }
 
+/* With a rotary table k, and perhaps q, is rotated first. */
+static td_status rotate_pass(ir_evaluator *evaluator, const ir_node *node,
+                             const ir_tensor *const *inputs, cached_pass *pass)
+{
+    float *rotated = NULL;
+    if (node->input_count < 5)
+        return TD_OK;
+    TD_TRY(ir_evaluate_rotated(evaluator, node, inputs[1], inputs[4], &rotated));
+    pass->k = rotated;
+    if (ir_node_int(node, "rotates_q", 0) == 0)
+        return TD_OK;
+    TD_TRY(ir_evaluate_rotated(evaluator, node, inputs[0], inputs[4], &rotated));
+    pass->q = rotated;
+    return TD_OK;
+}
+
 td_status ir_evaluate_cached_attention(ir_evaluator *evaluator, const ir_node *node,
                                        const ir_tensor *const *inputs, ir_tensor *outputs)
 {
@@ -242,6 +258,7 @@ td_status ir_evaluate_cached_attention(ir_evaluator *evaluator, const ir_node *n
     cached_pass pass = {0};
     TD_TRY(take_cache(evaluator, node, &cache));
     TD_TRY(take_pass(evaluator, node, inputs, cache, &pass));
+    TD_TRY(rotate_pass(evaluator, node, inputs, &pass));
     uint64_t size = cache->state->head_size, kv_heads = cache->state->kv_heads;
     TD_TRY(ir_evaluate_allocate(evaluator, node, IR_F32, 2, inputs[0]->dim, &outputs[0]));
     write_tail(evaluator, cache, pass.tokens, pass.k, cache->keys);

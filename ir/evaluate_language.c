@@ -228,10 +228,9 @@ static void rotate_head(const float *x, const float *table, uint64_t size, bool 
     }
 }
 
-td_status ir_evaluate_rope(ir_evaluator *evaluator, const ir_node *node,
-                           const ir_tensor *const *inputs, ir_tensor *outputs)
+td_status ir_evaluate_rotated(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *x,
+                              const ir_tensor *table, float **result)
 {
-    const ir_tensor *x = inputs[0], *table = inputs[1];
     int64_t given = ir_node_int(node, "head_size", 0);
     bool interleaved = ir_node_int(node, "interleaved", 0) != 0;
     TD_TRY(ir_evaluate_want_floats(evaluator, node, x, 1));
@@ -244,15 +243,23 @@ td_status ir_evaluate_rope(ir_evaluator *evaluator, const ir_node *node,
     if (row_count(table) != tokens || row_length(table) != size)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "its table must be [%" PRIu64 ", %" PRIu64 "]", tokens, size);
-    TD_TRY(ir_evaluate_allocate_like(evaluator, node, x->type, x, &outputs[0]));
     const float *from = ir_tensor_floats(evaluator, x);
     const float *angles = ir_tensor_floats(evaluator, table);
-    float *result = ir_evaluate_scratch(evaluator, x->elements, sizeof *result);
-    if (from == NULL || angles == NULL || result == NULL)
+    *result = ir_evaluate_scratch(evaluator, x->elements, sizeof **result);
+    if (from == NULL || angles == NULL || *result == NULL)
         return td_fail_memory(evaluator->context);
     for (uint64_t token = 0; token < tokens; token++)
         for (uint64_t at = token * length; at < (token + 1) * length; at += size)
-            rotate_head(from + at, angles + token * size, size, interleaved, result + at);
+            rotate_head(from + at, angles + token * size, size, interleaved, *result + at);
+    return TD_OK;
+}
+
+td_status ir_evaluate_rope(ir_evaluator *evaluator, const ir_node *node,
+                           const ir_tensor *const *inputs, ir_tensor *outputs)
+{
+    float *result = NULL;
+    TD_TRY(ir_evaluate_rotated(evaluator, node, inputs[0], inputs[1], &result));
+    TD_TRY(ir_evaluate_allocate_like(evaluator, node, inputs[0]->type, inputs[0], &outputs[0]));
     ir_tensor_store_floats(&outputs[0], result);
     return TD_OK;
 }

@@ -201,16 +201,14 @@ static td_status store_largest(const product *self, ir_tensor *outputs)
     float *numbers = NULL;
     TD_TRY(multiply_aside(self, 0, &like, &numbers));
     const uint64_t columns = (uint64_t)like.dim[like.rank - 1];
-    const int64_t given = ir_node_int(self->node, "limit", (int64_t)columns);
-    const uint64_t limit = given < 0 || (uint64_t)given > columns ? columns : (uint64_t)given;
-    like.dim[like.rank - 1] = (int64_t)((limit + IR_LARGEST_BLOCK - 1) / IR_LARGEST_BLOCK);
+    like.dim[like.rank - 1] = (int64_t)((columns + IR_LARGEST_BLOCK - 1) / IR_LARGEST_BLOCK);
     TD_TRY(ir_evaluate_allocate_like(self->evaluator, self->node, IR_F32, &like, &outputs[0]));
     TD_TRY(ir_evaluate_allocate_like(self->evaluator, self->node, IR_I32, &like, &outputs[1]));
     float *largest = outputs[0].data;
     int32_t *column = outputs[1].data;
     for (uint64_t token = 0; token < self->tokens; token++, numbers += columns)
-        for (uint64_t first = 0; first < limit; first += IR_LARGEST_BLOCK) {
-            const uint64_t left = limit - first;
+        for (uint64_t first = 0; first < columns; first += IR_LARGEST_BLOCK) {
+            const uint64_t left = columns - first;
             find_largest(numbers + first, left < IR_LARGEST_BLOCK ? left : IR_LARGEST_BLOCK,
                          (int32_t)first, largest++, column++);
         }

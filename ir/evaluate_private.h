@@ -187,7 +187,12 @@ td_status ir_panels_of_numbers(ir_evaluator *evaluator, const float *numbers, ui
 td_status ir_panels_multiply(ir_panels *panels, uint64_t tokens, const float *x,
                              const float *block_scales, float *out);
 
-/* --- quantised activations (ir/evaluate_language.c) --- */
+/* --- parts of ops (ir/evaluate_language.c) --- */
+
+/* The heads of x turned by a rotary table as {head_size, interleaved} of the node say, in scratch.
+ */
+td_status ir_evaluate_rotated(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *x,
+                              const ir_tensor *table, float **result);
 
 /* quantize_rows of numbers in rows of the shape of `like`: integers and scales to outputs 0, 1. */
 td_status ir_evaluate_quantised(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *like,

@@ -261,6 +261,23 @@ td_status ir_infer_rotary_table(ir_node *node)
     return TD_OK;
 }
 
+/* Input 5: a row of cosines and sines for each token. */
+static td_status check_table(const ir_node *node, int64_t head_size)
+{
+    const ir_dim wanted = ir_dim_constant(head_size);
+    ir_dim merged;
+    TD_TRY(ir_require_rank(node, 4, 2));
+    if (node->inputs[4]->type != IR_F32 || head_size % 2 != 0)
+        return ir_infer_fail(node,
+                             "a table of element type %s turns heads of %" PRId64 "; f32 and an "
+                             "even size are needed",
+                             ir_type_name(node->inputs[4]->type), head_size);
+    TD_TRY(ir_merge_dims(node, &ir_input_shape(node, 4)->dim[1], &wanted,
+                         "the width of the table and head_size", &merged));
+    return ir_merge_dims(node, &ir_input_shape(node, 4)->dim[0], &ir_input_shape(node, 0)->dim[0],
+                         "the rows of the table and of q", &merged);
+}
+
 td_status ir_infer_cached_attention(ir_node *node)
 {
     const ir_state *state;
@@ -288,6 +305,8 @@ td_status ir_infer_cached_attention(ir_node *node)
         TD_TRY(ir_merge_dims(node, &ir_input_shape(node, i)->dim[1], &wanted,
                              "the length of rows of q, k or v and heads * head_size", &merged));
     }
+    if (node->input_count > 4)
+        TD_TRY(check_table(node, head_size));
     ir_shape result = {.rank = 2};
     result.dim[0] = ir_input_shape(node, 0)->dim[0];
     result.dim[1] = ir_dim_constant(heads * head_size);

@@ -134,18 +134,14 @@ static td_status check_alike(const ir_node *node, const ir_shape *a, const ir_sh
     return TD_OK;
 }
 
-/* [.., N] -> a number and a column for each block of columns below {limit}. */
+/* [.., N] -> a number and a column for each block of columns. */
 static td_status infer_largest(ir_node *node, const ir_shape *product)
 {
     ir_shape result = *product;
-    if (!ir_dim_is_constant(last_dim(&result)))
-        return ir_infer_fail(node, "the number of weight rows is not known");
-    const int64_t rows = last_dim(&result)->constant, limit = ir_node_int(node, "limit", rows);
-    if (limit < 1 || limit > rows)
-        return ir_infer_fail(
-            node, "limit %" PRId64 " of %" PRId64 " columns; 1 to all are accepted", limit, rows);
-    result.dim[result.rank - 1] =
-        ir_dim_constant((limit + IR_LARGEST_BLOCK - 1) / IR_LARGEST_BLOCK);
+    if (!ir_dim_is_constant(last_dim(&result)) || last_dim(&result)->constant < 1)
+        return ir_infer_fail(node, "the number of weight rows must be known, and not 0");
+    const int64_t columns = last_dim(&result)->constant;
+    result.dim[result.rank - 1] = ir_dim_constant((columns - 1) / IR_LARGEST_BLOCK + 1);
     ir_set_output(node, 0, IR_F32, &result);
     ir_set_output(node, 1, IR_I32, &result);
     return TD_OK;

@@ -324,10 +324,15 @@ int64_t ir_node_int(const ir_node *node, const char *name, int64_t otherwise);
 double ir_node_float(const ir_node *node, const char *name, double otherwise);
 const char *ir_node_string(const ir_node *node, const char *name, const char *otherwise);
 
+td_status ir_node_copy_attribute(ir_node *node, const ir_attribute *attribute);
+
 /* Infers output types and shapes from inputs and attributes with the op's shape rule. */
 td_status ir_node_infer(ir_node *node);
 
 /* --- changing --- */
+
+/* A copy of a graph in the same module, with the same constants and states. */
+td_status ir_graph_clone(ir_graph *from, const char *name, ir_graph **clone);
 
 /* Every reader of `from` (nodes and graph outputs) reads `to` instead. Linear in the graph. */
 void ir_graph_replace(ir_graph *graph, const ir_value *from, ir_value *to);

@@ -88,6 +88,13 @@ typedef struct tandem_cache_info {
                                    pass, after the rotation; made only for eviction by scores */
 } tandem_cache_info;
 
+/* How positions turn queries and keys; frequencies NULL: not at all, or in several ways. */
+typedef struct tandem_rotary_info {
+    const float *frequencies; /* f32[count]: angle per position of each pair of a head's elements */
+    uint32_t count;           /* half of the head size */
+    uint32_t interleaved;     /* pairs are 2i, 2i + 1; else i, i + count */
+} tandem_rotary_info;
+
 typedef struct tandem_model_info {
     const char *name;        /* "target" or "drafter" */
     uint32_t vocabulary;     /* ids it knows; logits.columns of them have a row */
@@ -102,6 +109,7 @@ typedef struct tandem_model_info {
     uint64_t weights_offset, weights_bytes; /* within the payload */
     uint64_t weights_read_per_pass;         /* bytes streamed by one forward pass (for MBSU) */
     const tandem_cache_info *caches;        /* [layers] */
+    tandem_rotary_info rotary;
     tandem_output_info logits;
     tandem_output_info best; /* "best": int32[rows][1] of `greedy`: the row j of the largest logit,
                                 ties the lowest, NaN never */
@@ -122,6 +130,8 @@ enum {
 typedef struct tandem_scratch_info {
     uint64_t offset, bytes;
 } tandem_scratch_info;
+
+#define TANDEM_FURTHER_ENDS 7
 
 /* Parts of the plan, in bytes, as printed by `tandem plan`; resident = their sum. */
 typedef struct tandem_plan_info {
@@ -153,6 +163,8 @@ typedef struct tandem_artefact {
     const unsigned char *tokenizer; /* blob, see runtime/tokenizer.h; NULL when there is none */
     uint64_t tokenizer_bytes;
     int32_t bos_id, eos_id; /* -1: none */
+    uint32_t further_end_count;
+    int32_t further_end_ids[TANDEM_FURTHER_ENDS]; /* other ids that end a text */
     tandem_plan_info plan;
     /* The runtime's functions (runtime/tandem.h), so that a shared library exports one symbol only.
      */
@@ -163,12 +175,20 @@ typedef struct tandem_artefact {
  * needs a newer ABI than max_abi. */
 typedef const tandem_artefact *(*tandem_query)(uint32_t max_abi);
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* An executable's object also defines this, for the runtime's main(). */
 extern const tandem_query tandem_program;
 
 /* What a query function that chooses between several levels of code asks the runtime: 1 when this
  * processor has every feature of the comma separated list. */
 uint32_t tandem_runtime_has(const char *features);
+
+#ifdef __cplusplus
+}
+#endif
 
 /* The payload: packed weights, appended to the executable or shared library (or in a file of its
  * own), starting at a multiple of 4096 bytes of that file, followed by this trailer, which ends

@@ -16,7 +16,7 @@ uint32_t rt_settle(const rt_tree *tree, uint32_t node, const rt_dice *dice, rt_s
     const uint32_t level = tree->nodes[node].depth;
     const rt_row *p = &site->p.row;
     rt_residual r = {.values = NULL}; /* while no child was rejected it is p */
-    for (uint32_t child = 0; (child = rt_tree_next_child(tree, node, child)) != 0;) {
+    for (uint32_t child = rt_tree_next_child(tree, node, 0), next; child != 0; child = next) {
         const rt_node *drawn = &tree->nodes[child];
         double r_child = r.values != NULL
                              ? probability(r.values[drawn->id], r.total)
@@ -28,7 +28,9 @@ uint32_t rt_settle(const rt_tree *tree, uint32_t node, const rt_dice *dice, rt_s
         if (r.values == NULL)
             rt_residual_start(&site->p, site->residual, &r);
         rt_residual_subtract(&r, &site->q);
-        rt_remove(&site->q, drawn->entry);
+        next = rt_tree_next_child(tree, node, child);
+        if (next != 0)
+            rt_remove(&site->q, drawn->entry);
     }
     double uniform = rt_uniform(dice, level, RT_DRAW_TOKEN, 0);
     *token =

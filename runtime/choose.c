@@ -9,25 +9,44 @@
 #define BIN_KEPT     0.99  /* of a bin's counts, at each further count */
 #define SEEN_KEPT    0.995 /* of how often bins come up */
 #define RATE_MOST    0.97  /* that anything is kept; a node's worth stays finite */
+#define NODES_RATE   0.1   /* how fast the mean size of trees follows */
+#define ROUND_KEPT   0.98  /* of tokens and seconds, at each further round */
 #define BIN_WEIGHT   4.0   /* counts that a bin's prior rate is worth */
 #define ALL_WEIGHT   1.5   /* tokens that the prior's common level is worth */
 #define LATER_PRIOR  0.7   /* rate of a later child over that of the first */
 #define LATER_WEIGHT 2.0
 
-#define ALLOWANCE     4.0  /* loss, in tokens' time, beyond which nothing is drafted */
-#define FORGIVEN      0.01 /* of the time of each token emitted, off the loss */
-#define LOOK_ROUNDS   3u
-#define FIRST_PAUSE   32u /* rounds */
-#define LONGEST_PAUSE 1024u
-#define CATCH_UP      8u  /* tokens that the first token may wait for */
-#define PLAN_EVERY    16u /* rounds, after as many at each of which there was a plan */
+#define ALLOWANCE     3.0   /* loss, in tokens' time, beyond which nothing is drafted */
+#define GO_ON         0.99  /* speed over plain decoding's at which drafting goes on */
+#define LITTLE_BEHIND 0.5   /* tokens' time that is no investment */
+#define CREDIT        4.0   /* tokens' time that is saved up for looks at most */
+#define FORGIVEN      0.006 /* of the time of each token emitted, off the loss */
+/* Rounds that drafted after which what was learned is trusted; before that no more goes into
+ * bringing the drafter up to date than some tokens' time and a part of the text's, or than a part
+ * of what the target spent on the same tokens. */
+#define PROVEN_ROUNDS   24u
+#define UNPROVEN_TOKENS 2.0
+#define UNPROVEN_PART   0.01
+#define UNPROVEN_PASS   0.2
+#define LOOK_ROUNDS     3u
+#define FIRST_PAUSE     32u /* rounds */
+#define LONGEST_PAUSE   1024u
+#define CATCH_UP        8u /* tokens that the first token may wait for */
+/* Rounds after which plain decoding is timed anew: at first; when drafting gains little, which then
+ * depends on it; and when it gains much. */
+#define REFRESH_YOUNG   12u
+#define REFRESH_LITTLE  160u
+#define REFRESH_MUCH    256u
+#define LITTLE          1.3
+#define PLAN_EVERY_IDLE 64u /* rounds that drafted nothing */
+#define PLAN_EVERY      16u /* rounds, after as many at each of which there was a plan */
 
 #define POINTS (RT_CHOOSE_POINTS - 1)
 
 /* Upper ends of the bins of confidence, and the rates that are assumed at first. */
 typedef struct confidence_scale {
-    double ends[RT_CHOOSE_BINS - 2];
-    double rates[RT_CHOOSE_BINS];
+    double ends[RT_CHOOSE_SCALE - 2];
+    double rates[RT_CHOOSE_SCALE];
 } confidence_scale;
 
 static const confidence_scale greedy_scale = {{0.25, 0.5, 0.75, 1.1, 1.6, 2.4, 4.0},
@@ -40,15 +59,15 @@ static const confidence_scale *scale_of(bool greedy)
     return greedy ? &greedy_scale : &sampled_scale;
 }
 
-static unsigned bin_of(bool greedy, double confidence)
+static unsigned bin_of(bool greedy, bool kept_last, double confidence)
 {
-    if (isnan(confidence))
-        return RT_CHOOSE_BINS - 1;
     const double *ends = scale_of(greedy)->ends;
     unsigned bin = 0;
-    while (bin < RT_CHOOSE_BINS - 2 && confidence >= ends[bin])
+    while (bin < RT_CHOOSE_SCALE - 2 && confidence >= ends[bin])
         bin++;
-    return bin;
+    if (isnan(confidence))
+        bin = RT_CHOOSE_SCALE - 1;
+    return kept_last ? bin + RT_CHOOSE_SCALE : bin;
 }
 
 static unsigned regime_of(double temperature)
@@ -72,10 +91,10 @@ static void estimate_rates(rt_regime *regime, bool greedy)
     double kept = ALL_WEIGHT, expected = ALL_WEIGHT;
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
         kept += regime->kept[bin];
-        expected += regime->tried[bin] * priors[bin];
+        expected += regime->tried[bin] * priors[bin % RT_CHOOSE_SCALE];
     }
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
-        const double prior = fmin(priors[bin] * kept / expected, RATE_MOST);
+        const double prior = fmin(priors[bin % RT_CHOOSE_SCALE] * kept / expected, RATE_MOST);
         const double rate =
             (regime->kept[bin] + BIN_WEIGHT * prior) / (regime->tried[bin] + BIN_WEIGHT);
         regime->rates[bin] = fmin(rate, RATE_MOST);
@@ -101,11 +120,17 @@ static double interpolate(const double *points, double path)
     return points[below] + (points[below + 1] - points[below]) * (place - below);
 }
 
+/* Below the root, levels have about as many nodes as lately. */
+static double pass_share(const rt_regime *regime, const double *level_seconds)
+{
+    const uint32_t width = regime->width < 1 ? 1 : (uint32_t)regime->width;
+    return level_seconds[width] / width;
+}
+
 /* Seconds of what a plan weighs. */
 typedef struct price_list {
-    double node;    /* one more node in the target's pass */
-    double pass;    /* a drafter's pass of one node */
-    double sibling; /* one more node in a drafter's pass */
+    double node; /* one more node in the target's pass */
+    double pass; /* a node's share of a drafter's pass */
 } price_list;
 
 /* Tokens that are expected from below a node, and the seconds that go into them. */
@@ -129,9 +154,8 @@ static outlook look_below(const rt_regime *regime, const double *seen, const pri
         for (unsigned order = 0; order < RT_CHOOSE_CHILDREN; order++) {
             const double child = left * rate_of(regime, bin, order);
             outlook gain = {child, prices->node};
-            const double pass = order == 0 ? prices->pass : prices->sibling;
             const double more = interpolate(tokens, child);
-            const double longer = interpolate(seconds, child) + pass;
+            const double longer = interpolate(seconds, child) + prices->pass;
             if (more > regime->speed * longer) {
                 gain.tokens += more;
                 gain.seconds += longer;
@@ -149,23 +173,25 @@ static outlook look_below(const rt_regime *regime, const double *seen, const pri
 /* How often each bin comes up; where little has been seen, all alike. */
 static void frequencies(const double *seen, double *result)
 {
-    for (unsigned bin = 0; bin + 1 < RT_CHOOSE_BINS; bin++)
-        result[bin] = seen[bin] + 0.25;
-    result[RT_CHOOSE_BINS - 1] = seen[RT_CHOOSE_BINS - 1];
+    for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
+        const bool known = bin % RT_CHOOSE_SCALE != RT_CHOOSE_SCALE - 1;
+        result[bin] = seen[bin] + (known ? 0.125 : 0);
+    }
 }
 
-/* One step of Dinkelbach's iteration: the best rule for the present speed, and the speed that it
- * brings. A child's path is less likely than its parent's, so one sweep from unlikely paths to
- * likely ones finds their worth; the second one mends what the first one interpolated. */
+/* The best rule for the present speed. A child's path is less likely than its parent's, so one
+ * sweep from unlikely paths to likely ones finds their worth; the second one mends what the first
+ * one interpolated. */
 static void plan_once(rt_regime *regime, const double *round_seconds, const double *level_seconds)
 {
     double seen[2][RT_CHOOSE_BINS], tokens[RT_CHOOSE_POINTS] = {0}, seconds[RT_CHOOSE_POINTS] = {0};
     for (unsigned i = 0; i < 2; i++)
         frequencies(regime->seen[i], seen[i]);
+    const uint32_t mean = (uint32_t)regime->nodes, most = RT_COST_SIZES - 5;
+    const uint32_t typical = mean < 1 ? 1 : mean < most ? mean : most;
     price_list prices = {
-        .node = fmax((round_seconds[5] - round_seconds[1]) / 4, 0),
-        .pass = level_seconds[1],
-        .sibling = fmax(level_seconds[2] - level_seconds[1], 0),
+        .node = (round_seconds[typical + 3] - round_seconds[typical - 1]) / 4,
+        .pass = pass_share(regime, level_seconds),
     };
     for (unsigned sweep = 0; sweep < 2; sweep++)
         for (unsigned i = 1; i < RT_CHOOSE_POINTS; i++) {
@@ -178,12 +204,11 @@ static void plan_once(rt_regime *regime, const double *round_seconds, const doub
         regime->worth[i] = tokens[i] - regime->speed * seconds[i];
     prices.node = fmax(round_seconds[1] - round_seconds[0], 0);
     const outlook root = look_below(regime, seen[0], &prices, tokens, seconds, 1);
-    const double drafted = root.seconds + prices.pass;
-    regime->pays = root.tokens > regime->speed * drafted;
-    if (regime->pays)
-        regime->speed = (1 + root.tokens) / (round_seconds[0] + drafted);
-    else
-        regime->speed = 1 / round_seconds[0];
+    const double drafted = root.seconds + level_seconds[1];
+    regime->promised = (1 + root.tokens) / (round_seconds[0] + drafted);
+    /* Going on costs less than beginning again, for which the drafter has to be brought up to date.
+     */
+    regime->pays = regime->promised * round_seconds[0] > (regime->pays ? GO_ON : 1);
 }
 
 static void plan(rt_chooser *chooser)
@@ -195,33 +220,50 @@ static void plan(rt_chooser *chooser)
     rt_costs_table(&chooser->costs, chooser->greedy ? RT_COST_GREEDY : RT_COST_SAMPLED, rest);
     for (uint32_t nodes = 0; nodes + 1 < RT_COST_SIZES; nodes++)
         chooser->round_seconds[nodes] = target[nodes + 1] + rest[nodes];
-    chooser->round_seconds[RT_COST_SIZES - 1] = INFINITY;
+    chooser->round_seconds[RT_COST_SIZES - 1] = chooser->round_seconds[RT_COST_SIZES - 2];
+    rt_costs_table(&chooser->costs, RT_COST_CATCH_UP, rest);
+    chooser->catch_up_seconds = rest[1];
     estimate_rates(regime, chooser->greedy);
+    /* Dinkelbach's iteration goes on from round to round with the speed that is reached. Where that
+     * is less than plain decoding's, a draft has to be worth more than the time it takes from it.
+     */
     const double plain = 1 / chooser->round_seconds[0];
-    if (!(regime->speed >= plain))
-        regime->speed = plain;
+    const double reached =
+        regime->round_seconds > 0 ? regime->round_tokens / regime->round_seconds : 0;
+    regime->speed = fmax(plain, reached);
     plan_once(regime, chooser->round_seconds, chooser->level_seconds);
-    if (!regime->pays) /* at a speed that may have been another table's */
-        plan_once(regime, chooser->round_seconds, chooser->level_seconds);
     regime->planned = regime->rounds;
+    regime->idle = 0;
 }
 
 /* Whether beliefs may have changed since the last plan; in the beginning they do in each round. */
 static bool plan_is_due(const rt_regime *regime)
 {
     const uint32_t since = regime->rounds - regime->planned;
-    return regime->speed == 0 || since >= PLAN_EVERY || (since > 0 && regime->rounds <= PLAN_EVERY);
+    return regime->speed == 0 || since >= PLAN_EVERY ||
+           (since > 0 && regime->rounds <= PLAN_EVERY) || regime->idle >= PLAN_EVERY_IDLE;
 }
 
 /* --- a round --- */
 
 static double catch_up_seconds(const rt_chooser *chooser, uint32_t behind)
 {
-    const uint32_t most = RT_COST_SIZES - 1;
-    if (behind <= 2)
-        return 0;
-    return behind <= most ? chooser->level_seconds[behind]
-                          : chooser->level_seconds[most] * behind / most;
+    return behind <= 2 ? 0 : chooser->catch_up_seconds * behind;
+}
+
+/* Seconds that may go into bringing the drafter up to date because drafting is believed to pay:
+ * what it will save, as far as a number of drafts have shown that it does; before that, little
+ * against the text's own time or against what the target spent on the same tokens. */
+static double investment(const rt_chooser *chooser, const rt_choose_round *round)
+{
+    const rt_regime *regime = chooser->regime;
+    const double plain = chooser->round_seconds[0];
+    const double saved = round->left * (plain - 1 / regime->promised);
+    if (regime->rounds >= PROVEN_ROUNDS)
+        return saved;
+    const double passed = chooser->round_seconds[RT_COST_SIZES - 2] / (RT_COST_SIZES - 1);
+    return fmax((UNPROVEN_TOKENS + UNPROVEN_PART * round->left) * plain,
+                UNPROVEN_PASS * round->behind * passed);
 }
 
 /* Whether to draft: because it pays, or to see whether it does. */
@@ -231,10 +273,10 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
     const double plain = chooser->round_seconds[0];
     const double behind = catch_up_seconds(chooser, round->behind);
     const double allowance = ALLOWANCE * plain - chooser->loss;
-    if (regime->pays) {
-        const double saved = round->left * (plain - 1 / regime->speed);
-        return behind <= saved && behind <= allowance;
-    }
+    const bool trusted = regime->rounds >= PROVEN_ROUNDS || allowance > 0;
+    const bool invests = behind <= fmax(LITTLE_BEHIND * plain, investment(chooser, round));
+    if (regime->pays && trusted && invests)
+        return true;
     if (regime->look > 0) {
         regime->look--;
         chooser->forced = true;
@@ -258,6 +300,19 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
     return true;
 }
 
+/* Whether it is time to see how long a plain round takes: always before the first draft. */
+static bool needs_plain_time(const rt_chooser *chooser)
+{
+    const rt_regime *regime = chooser->regime;
+    const uint32_t age = rt_costs_age(&chooser->costs, RT_COST_TARGET, 1);
+    if (chooser->costs.replayed || age == UINT32_MAX)
+        return !chooser->costs.replayed;
+    if (rt_costs_young(&chooser->costs, RT_COST_TARGET, 1))
+        return age >= REFRESH_YOUNG;
+    const bool little = regime->speed * chooser->round_seconds[0] < LITTLE;
+    return age >= (little ? REFRESH_LITTLE : REFRESH_MUCH);
+}
+
 uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
 {
     const rt_regime *before = chooser->regime;
@@ -267,20 +322,32 @@ uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
     chooser->forced = false;
     chooser->chosen = 0;
     chooser->spent = 0;
+    chooser->invested = 0;
     chooser->most = 0;
     chooser->path[0] = 1;
+    /* The first pass behind a prompt finds the cache full of other things. */
+    chooser->costs.ignored =
+        round->first && rt_costs_age(&chooser->costs, RT_COST_TARGET, 1) != UINT32_MAX;
     rt_regime *regime = chooser->regime;
     if (round->nodes == 0 || round->levels == 0 || (round->first && round->behind > CATCH_UP) ||
-        !rt_costs_known(&chooser->costs, RT_COST_TARGET, 1))
+        needs_plain_time(chooser))
         return 0;
-    if (plan_is_due(regime) || regime != before)
+    if (plan_is_due(regime) || regime != before || chooser->fresh)
         plan(chooser);
-    if (!decide(chooser, round))
+    if (!decide(chooser, round)) {
+        regime->idle++;
         return 0;
-    chooser->spent = catch_up_seconds(chooser, round->behind);
+    }
+    /* A large investment is not held against drafting before it could pay off. */
+    chooser->invested =
+        fmin(catch_up_seconds(chooser, round->behind), ALLOWANCE / 2 * chooser->round_seconds[0]);
     chooser->levels = round->levels;
     /* The table ends with RT_COST_SIZES - 1 tokens, one of which is the root. */
     chooser->most = round->nodes < RT_COST_SIZES - 2 ? round->nodes : RT_COST_SIZES - 2;
+    /* Sizes that nothing is known about are approached step by step. */
+    const uint32_t known = rt_costs_largest(&chooser->costs, RT_COST_TARGET);
+    if (!chooser->costs.replayed && chooser->most > 2 * known)
+        chooser->most = 2 * known;
     regime->rounds++;
     return chooser->most;
 }
@@ -317,7 +384,7 @@ uint8_t rt_choose_children(rt_chooser *chooser, const rt_tree *tree, uint32_t no
                            double confidence)
 {
     rt_regime *regime = chooser->regime;
-    const unsigned bin = bin_of(chooser->greedy, confidence);
+    const unsigned bin = bin_of(chooser->greedy, regime->kept_last, confidence);
     double *seen = regime->seen[node != 0];
     for (unsigned i = 0; i < RT_CHOOSE_BINS; i++)
         seen[i] *= SEEN_KEPT;
@@ -332,10 +399,8 @@ uint8_t rt_choose_children(rt_chooser *chooser, const rt_tree *tree, uint32_t no
         const double seconds = chooser->round_seconds[nodes + 1] - chooser->round_seconds[nodes];
         double worth = child - regime->speed * fmax(seconds, 0);
         if (!last) {
-            const double pass = children == 0
-                                    ? chooser->level_seconds[1]
-                                    : chooser->level_seconds[2] - chooser->level_seconds[1];
-            worth += fmax(interpolate(regime->worth, child) - regime->speed * fmax(pass, 0), 0);
+            const double pass = pass_share(regime, chooser->level_seconds);
+            worth += fmax(interpolate(regime->worth, child) - regime->speed * pass, 0);
         }
         if (!(worth > 0) && !(chooser->forced && nodes == 0))
             break;
@@ -356,6 +421,7 @@ void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node,
         if (order == 0) {
             regime->tried[bin] = regime->tried[bin] * BIN_KEPT + 1;
             regime->kept[bin] = regime->kept[bin] * BIN_KEPT + (child == kept);
+            regime->kept_last = node == 0 ? child == kept : regime->kept_last;
         } else {
             regime->expected[order] = regime->expected[order] * BIN_KEPT + regime->rates[bin];
             regime->later[order] = regime->later[order] * BIN_KEPT + (child == kept);
@@ -365,20 +431,36 @@ void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node,
     }
 }
 
+/* What a round that drafted brought and cost, by the table. */
+static void account(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens)
+{
+    const uint32_t nodes = tree->count - 1;
+    rt_regime *regime = chooser->regime;
+    const double seconds = chooser->spent + chooser->round_seconds[nodes];
+    regime->nodes += NODES_RATE * (nodes - regime->nodes);
+    if (tree->levels > 0)
+        regime->width += NODES_RATE * ((double)nodes / tree->levels - regime->width);
+    regime->round_tokens = regime->round_tokens * ROUND_KEPT + tokens;
+    regime->round_seconds = regime->round_seconds * ROUND_KEPT + seconds;
+    chooser->loss += chooser->invested + seconds - tokens * chooser->round_seconds[0];
+}
+
 void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, double seconds)
 {
     const uint32_t nodes = tree->count - 1;
     const double passes = chooser->costs.pass_seconds - chooser->passes_before;
     rt_costs_note(&chooser->costs, chooser->greedy ? RT_COST_GREEDY : RT_COST_SAMPLED, nodes,
                   seconds - passes);
+    chooser->costs.ignored = false;
+    chooser->fresh = rt_costs_young(&chooser->costs, RT_COST_TARGET, tree->count);
     if (chooser->most == 0)
         chooser->counts.plain++;
     if (chooser->regime->speed == 0)
         return;
-    const double plain = chooser->round_seconds[0];
     if (chooser->most > 0)
-        chooser->loss += chooser->spent + chooser->round_seconds[nodes] - tokens * plain;
-    chooser->loss = fmax(chooser->loss - FORGIVEN * tokens * plain, 0);
+        account(chooser, tree, tokens);
+    const double forgiven = FORGIVEN * tokens * chooser->round_seconds[0];
+    chooser->loss = fmax(chooser->loss - forgiven, -CREDIT * chooser->round_seconds[0]);
 }
 
 bool rt_choose_pays(const rt_chooser *chooser, double temperature, double *gain)

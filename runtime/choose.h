@@ -10,7 +10,7 @@
  * descendants are worth, and a further pass of the drafter when the nodes it continues are worth
  * more than speed * its time. What a node is worth depends on the probability of its path only (its
  * acceptance given its ancestors is that of any node): a function of one number, found by dynamic
- * programming over 16 values of it. Compare Sequoia (arXiv:2402.12374), whose tree is fixed in
+ * programming over a few values of it. Compare Sequoia (arXiv:2402.12374), whose tree is fixed in
  * advance and grown from mean acceptances.
  *
  * The probability that a first child is kept is estimated by how sure the drafter is: at
@@ -23,8 +23,8 @@
  * target's law. With recorded costs (costs.h) it depends on counts only, and a seed reproduces it.
  *
  * When drafting does not pay it stops, and looks again for a few rounds after pauses that double.
- * What drafting has lost against plain decoding, by the table of costs, is kept account of: beyond
- * ALLOWANCE tokens' time (and 1 % of the tokens emitted since) there is no drafting. */
+ * What drafting has lost against plain decoding, by the table of costs, is kept account of, and
+ * bounds what is spent until enough rounds have shown that it pays, and on looks. */
 #ifndef TANDEM_RUNTIME_CHOOSE_H
 #define TANDEM_RUNTIME_CHOOSE_H
 
@@ -34,10 +34,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RT_CHOOSE_BINS     9u /* of confidence; the last one: not known */
-#define RT_CHOOSE_CHILDREN 8u /* most of one node */
+#define RT_CHOOSE_SCALE    9u                    /* bins of confidence; the last one: not known */
+#define RT_CHOOSE_BINS     (2 * RT_CHOOSE_SCALE) /* the same again after a draft that was kept */
+#define RT_CHOOSE_CHILDREN 8u                    /* most of one node */
 #define RT_CHOOSE_REGIMES  4u /* ranges of temperature, whose acceptances are kept apart */
-#define RT_CHOOSE_POINTS   17u
+#define RT_CHOOSE_POINTS   9u
 
 /* What is believed about drafts at some range of temperatures. */
 typedef struct rt_regime {
@@ -48,11 +49,16 @@ typedef struct rt_regime {
     /* What follows from them. */
     double rates[RT_CHOOSE_BINS];           /* a first child is kept */
     double proportions[RT_CHOOSE_CHILDREN]; /* of later ones: times the rate of the first */
-    double worth[RT_CHOOSE_POINTS];         /* of a node whose path is kept with probability i / 16,
+    double worth[RT_CHOOSE_POINTS];         /* of a node whose path is kept with probability i / 8,
                                                in tokens */
     double speed;                           /* tokens per second; 0: not planned yet */
+    double round_tokens, round_seconds;     /* of late rounds that drafted; seconds by the table */
+    double nodes, width; /* of a tree and of its levels, on the average of late */
+    double promised;     /* tokens per second that the last plan expects */
     bool pays;
+    bool kept_last; /* the last first child of a root */
     /* When to think again. */
+    uint32_t idle;            /* rounds that drafted nothing since then */
     uint32_t rounds, planned; /* rounds that drafted; at the last plan */
     uint32_t pause, interval; /* rounds until the next look; the last pause */
     uint32_t look;            /* rounds left of a look */
@@ -72,12 +78,15 @@ typedef struct rt_chooser {
     /* Seconds: of a target's pass and the rest of a round, by draft tokens; of a drafter's pass, by
      * tokens. */
     double round_seconds[RT_COST_SIZES], level_seconds[RT_COST_SIZES];
+    double catch_up_seconds; /* a token */
     /* The current round. */
     rt_regime *regime;
     bool greedy, forced;
-    uint32_t most, chosen;         /* nodes */
-    uint32_t levels;               /* most */
-    double spent, passes_before;   /* by the table on the drafter; by the clock */
+    bool fresh;             /* the last round told something new about costs */
+    uint32_t most, chosen;  /* nodes */
+    uint32_t levels;        /* most */
+    double spent, invested; /* by the table: on the drafter's levels; on bringing it up to date */
+    double passes_before;   /* by the clock */
     double path[RT_MAX_DRAFT + 1]; /* probability that a node is kept, by node */
     double worth[RT_MAX_DRAFT + 1];
     uint8_t bins[RT_MAX_DRAFT + 1]; /* of the distributions below the nodes */

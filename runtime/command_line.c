@@ -20,6 +20,8 @@ const char rt_help[] =
     "  --prompt TEXT          the text to continue\n"
     "  --prompt-file FILE     the same, from a file (less one newline at its end)\n"
     "  --prompt-ids 1,2,3     token ids instead of a text\n"
+    "  --restore FILE         go on with a saved session, behind which a prompt may come\n"
+    "  --save FILE            save the session at the end (--max-tokens 0: only the prompt)\n"
     "\n"
     "What is written\n"
     "  --max-tokens N         at most this many tokens (256)\n"
@@ -30,33 +32,49 @@ const char rt_help[] =
     "  --min-p P              draw from tokens with P of the largest probability (0: all)\n"
     "  --repetition-penalty R, --repetition-window N\n"
     "                         divide logits of the last N tokens (0: all) by R (0: not)\n"
+    "  --stop TEXT            ends before this text; may be given several times\n"
     "  --ignore-eos           go on after the end of the text\n"
     "  --echo                 write the prompt first\n"
     "  --ids                  write token ids instead of text\n"
     "  --stats[=json]         figures on standard error, for people or as one JSON object\n"
     "\n"
-    "How it is done; none of this changes the text at temperature 0\n"
-    "  --draft DRAFT          what is guessed per round: 0 nothing, N a chain of tokens (2 with a\n"
-    "                         drafter), rsd-c:2,2,1 children of each node by level, rsd-s:4x3 a\n"
-    "                         beam of 4 with 3 levels, auto\n"
+    "How it is done; none of this but --evict and the slots that it has changes the text at\n"
+    "temperature 0\n"
+    "  --draft DRAFT          what is guessed per round: auto (default) what pays on this device,\n"
+    "                         0 nothing, N a chain of tokens, rsd-c:2,2,1 children of each node "
+    "by\n"
+    "                         level, rsd-s:4x3 a beam of 4 with 3 levels\n"
+    "  --costs FILE           auto decides by the costs in this file, so that a seed repeats a\n"
+    "                         text; they are written there when there is no such file\n"
     "  --threads N            (the processors it may use, at most 16)\n"
     "  --memory-budget SIZE   resident memory, such as 64M or 1.5G; fewer slots if need be\n"
+    "  --evict POLICY         what full caches drop: none (the text ends), recent, h2o, tova,\n"
+    "                         snapkv, keydiff, the last four also +caote or +fastcaote\n"
+    "  --evict-every N        tokens between evictions (128, or a quarter of the slots if less)\n"
+    "  --positions KIND       absolute: of a token in the text (default); compact: among those\n"
+    "                         that are kept, for texts beyond the model's context\n"
     "  --slots N              room for so many tokens of prompt and text\n"
+    "  --drafter-slots N      the same for the drafter (as many as are of use to it)\n"
     "\n"
     "  --check                read the whole program file and compare its hash\n"
     "  --version, --help\n"
     "\n"
-    "Exit status: 0 fine, 1 the input or the machine is at fault, 2 the command line is.\n"
+    "An interrupt ends the text after the current round; a second one ends the program.\n"
+    "Exit status: 0 fine, 1 the input or the machine is at fault, 2 the command line is, 130\n"
+    "interrupted.\n"
     "\n"
     "Examples:\n"
     "  %1$s --prompt 'Once upon a time' --stats\n"
     "  %1$s --temperature 0.8 --seed 7 --max-tokens 100 < prompt.txt\n"
-    "  %1$s --prompt 'Once' --draft 0 --memory-budget 48M --stats=json 2> figures.json\n";
+    "  %1$s --prompt 'Once' --draft 0 --memory-budget 48M --stats=json 2> figures.json\n"
+    "  %1$s --prompt-file long.txt --max-tokens 0 --save long.session\n"
+    "  %1$s --restore long.session --prompt ' And then' --stop . --stop '!'\n";
 
 /* What an option's value is. */
 typedef enum value_kind {
     VALUE_FLAG,
     VALUE_TEXT,
+    VALUE_STOP,  /* one more of a list of texts */
     VALUE_COUNT, /* uint32_t */
     VALUE_SEED,  /* uint64_t */
     VALUE_SIZE,  /* uint64_t, bytes */
@@ -87,11 +105,18 @@ static const option_row rows[] = {
     {"min-p", VALUE_REAL, FIELD(generate.min_p), 0, "a number from 0 to 1"},
     {"repetition-penalty", VALUE_REAL, FIELD(generate.repetition_penalty), 0,
      "a number, 0 or more"},
-    {"repetition-window", VALUE_COUNT, FIELD(generate.repetition_window), 0,
-     "a number, 0 or more"},
+    {"repetition-window", VALUE_COUNT, FIELD(generate.repetition_window), 0, "a number, 0 or more"},
     {"threads", VALUE_COUNT, FIELD(open.threads), 1, "a number, 1 or more"},
     {"slots", VALUE_COUNT, FIELD(open.slots), 1, "a number, 1 or more"},
+    {"drafter-slots", VALUE_COUNT, FIELD(open.drafter_slots), 1, "a number, 1 or more"},
+    {"evict", VALUE_TEXT, FIELD(open.eviction), 0, "a policy"},
+    {"evict-every", VALUE_COUNT, FIELD(open.evict_step), 1, "a number, 1 or more"},
+    {"positions", VALUE_TEXT, FIELD(open.positions), 0, "absolute or compact"},
     {"memory-budget", VALUE_SIZE, FIELD(open.memory_budget), 0, "a size such as 64M or 1.5G"},
+    {"costs", VALUE_TEXT, FIELD(costs), 0, "a file name"},
+    {"save", VALUE_TEXT, FIELD(save), 0, "a file name"},
+    {"restore", VALUE_TEXT, FIELD(restore), 0, "a file name"},
+    {"stop", VALUE_STOP, 0, 0, "one of at most 16 texts"},
     {"ignore-eos", VALUE_FLAG, FIELD(generate.ignore_end), 0, NULL},
     {"echo", VALUE_FLAG, FIELD(echo), 0, NULL},
     {"ids", VALUE_FLAG, FIELD(ids), 0, NULL},
@@ -166,6 +191,12 @@ static bool store(const option_row *row, const char *text, rt_command *command)
         return true;
     case VALUE_TEXT:
         *(const char **)field = text;
+        return true;
+    case VALUE_STOP:
+        if (command->generate.stop_count == RT_MOST_STOPS)
+            return false;
+        command->stops[command->generate.stop_count++] = text;
+        command->generate.stop = command->stops;
         return true;
     case VALUE_COUNT:
         if (!parse_number(text, row->least, UINT32_MAX, &number))

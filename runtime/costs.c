@@ -11,67 +11,101 @@
 #include <string.h>
 
 #define GUESSED_BANDWIDTH 20e9 /* bytes per second, until the first pass has been timed */
-#define FACTOR_RATE       0.1  /* how fast the factor of a series follows */
+#define FORGOTTEN         1024 /* times of a series after which a size is no longer known */
+#define FORGOTTEN_FIRST   48   /* the same while it has come up FIRST_TIMES at most */
+#define FIRST_TIMES       4    /* of a size, of which the shortest counts */
+#define LEVEL_RATE        0.2
+#define SHARE_RATE        0.05
 #define VERSION_LINE      "tandem costs 1"
 
-static const char *const kind_names[RT_COST_KINDS] = {"target", "drafter", "greedy", "sampled"};
+static const char *const kind_names[RT_COST_KINDS] = {"target", "drafter", "catch-up", "greedy",
+                                                      "sampled"};
 
 void rt_costs_clear(rt_costs *costs, uint64_t target_bytes, uint64_t drafter_bytes)
 {
     memset(costs, 0, sizeof *costs);
-    const double guesses[RT_COST_KINDS] = {
-        (double)target_bytes / GUESSED_BANDWIDTH + 1e-6,
-        (double)drafter_bytes / GUESSED_BANDWIDTH + 1e-6,
-        1e-6,
-        2e-6,
-    };
+    /* Of a target's pass: a drafter's by the bytes it reads; a prompt's tokens share them. */
+    const double part = target_bytes > 0 ? (double)drafter_bytes / (double)target_bytes : 1;
+    const double parts[RT_COST_KINDS] = {1, part, part * 0.35, 0.02, 0.1};
+    costs->guess = (double)target_bytes / GUESSED_BANDWIDTH + 1e-6;
     for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
-        costs->series[kind].factor = 1;
-        costs->series[kind].guess = guesses[kind];
+        costs->series[kind].part = parts[kind];
         /* Hopeful, so that larger passes are tried and then known. */
         costs->series[kind].growth = kind <= RT_COST_DRAFTER ? 0.05 : 0.5;
     }
 }
 
-static float median(const float *values, uint32_t count)
-{
-    float sorted[RT_COST_KEPT];
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t place = i;
-        for (; place > 0 && sorted[place - 1] > values[i]; place--)
-            sorted[place] = sorted[place - 1];
-        sorted[place] = values[i];
-    }
-    return sorted[(count - 1) / 2];
-}
-
 static double seconds_of(const rt_cost_series *series, uint32_t size)
 {
-    return series->factor * (double)median(series->kept[size], series->count[size]);
+    return series->level * (double)series->share[size];
 }
 
 void rt_costs_note(rt_costs *costs, rt_cost_kind kind, uint32_t size, double seconds)
 {
-    if (costs->replayed || size >= RT_COST_SIZES || !(seconds > 0))
+    if (costs->replayed || costs->ignored || size >= RT_COST_SIZES || !(seconds > 0))
         return;
     rt_cost_series *series = &costs->series[kind];
-    uint8_t *count = &series->count[size];
-    if (*count == RT_COST_KEPT) {
-        const double ratio = seconds / seconds_of(series, size);
-        /* One time counts for little, however late it was. */
-        const double bounded = ratio < 0.5 ? 0.5 : ratio > 2 ? 2 : ratio;
-        series->factor *= 1 + FACTOR_RATE * (bounded - 1);
+    if (series->level == 0)
+        series->level = seconds;
+    float *share = &series->share[size];
+    const double own = seconds / series->level;
+    if (series->count[size] < FIRST_TIMES) { /* whatever disturbs a time makes it longer */
+        if (series->count[size] == 0 || own < (double)*share)
+            *share = (float)own;
+    } else {
+        const double ratio = own / (double)*share;
+        const double step = (ratio < 0.8 ? 0.8 : ratio > 1.25 ? 1.25 : ratio) - 1;
+        series->level *= 1 + LEVEL_RATE * step;
+        *share *= (float)(1 + SHARE_RATE * step);
     }
-    float *kept = series->kept[size];
-    memmove(kept + 1, kept, (RT_COST_KEPT - 1) * sizeof *kept);
-    kept[0] = (float)(seconds / series->factor);
-    if (*count < RT_COST_KEPT)
-        ++*count;
+    series->count[size]++;
+    series->noted[size] = ++series->times;
 }
 
-bool rt_costs_known(const rt_costs *costs, rt_cost_kind kind, uint32_t size)
+/* One time alone may be that of an interruption: it counts for the smallest sizes only, without
+ * which there would be nothing to compare with. */
+static bool is_known(const rt_cost_series *series, uint32_t size)
 {
-    return size < RT_COST_SIZES && costs->series[kind].count[size] > 0;
+    return series->count[size] >= (size <= 1 ? 1 : 2) &&
+           series->times - series->noted[size] <=
+               (series->count[size] <= FIRST_TIMES ? FORGOTTEN_FIRST : FORGOTTEN);
+}
+
+/* Seconds of a size that is known: no more than any larger one takes. */
+static double least_from(const rt_cost_series *series, uint32_t size)
+{
+    double least = seconds_of(series, size);
+    for (uint32_t i = size + 1; i < RT_COST_SIZES; i++)
+        if (is_known(series, i))
+            least = fmin(least, seconds_of(series, i));
+    return least;
+}
+
+uint32_t rt_costs_largest(const rt_costs *costs, rt_cost_kind kind)
+{
+    uint32_t largest = 0;
+    for (uint32_t size = 1; size < RT_COST_SIZES; size++)
+        if (is_known(&costs->series[kind], size))
+            largest = size;
+    return largest;
+}
+
+bool rt_costs_young(const rt_costs *costs, rt_cost_kind kind, uint32_t size)
+{
+    return !costs->replayed && size < RT_COST_SIZES &&
+           costs->series[kind].count[size] <= FIRST_TIMES;
+}
+
+uint32_t rt_costs_age(const rt_costs *costs, rt_cost_kind kind, uint32_t size)
+{
+    const rt_cost_series *series = &costs->series[kind];
+    return series->count[size] > 0 ? series->times - series->noted[size] : UINT32_MAX;
+}
+
+static double target_pass(const rt_costs *costs)
+{
+    const rt_cost_series *target = &costs->series[RT_COST_TARGET];
+    return is_known(target, 1) ? seconds_of(target, 1) : costs->guess;
 }
 
 void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_COST_SIZES])
@@ -79,9 +113,9 @@ void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_
     const rt_cost_series *series = &costs->series[kind];
     uint32_t first = RT_COST_SIZES, last = RT_COST_SIZES;
     for (uint32_t size = 0; size < RT_COST_SIZES; size++) {
-        if (series->count[size] == 0)
+        if (!is_known(series, size))
             continue;
-        seconds[size] = seconds_of(series, size);
+        seconds[size] = least_from(series, size);
         for (uint32_t i = last + 1; last < RT_COST_SIZES && i < size; i++)
             seconds[i] =
                 seconds[last] + (seconds[size] - seconds[last]) * (i - last) / (size - last);
@@ -90,13 +124,13 @@ void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_
     }
     if (last == RT_COST_SIZES) { /* nothing is known */
         first = last = 1;
-        seconds[1] = series->guess;
+        seconds[1] = series->part * target_pass(costs);
     }
     double slope = series->growth * seconds[first];
     if (last > first)
         slope = (seconds[last] - seconds[first]) / (last - first);
     for (uint32_t i = last + 1; i < RT_COST_SIZES; i++)
-        seconds[i] = seconds[last] + fmax(slope, 0) * (i - last);
+        seconds[i] = seconds[last] + slope * (i - last);
     for (uint32_t i = 0; i < first; i++)
         seconds[i] = seconds[first];
 }
@@ -144,8 +178,9 @@ static bool parse_series(rt_cost_series *series, const char **text)
         if (end == at || !(microseconds > 0 && microseconds < 1e12))
             return false;
         at = end;
-        series->kept[size][0] = (float)(microseconds * 1e-6);
-        series->count[size] = 1;
+        series->share[size] = (float)(microseconds * 1e-6);
+        series->count[size] = 2;
+        series->noted[size] = series->times;
     }
     if (*at != '\n')
         return false;
@@ -186,14 +221,15 @@ tandem_status rt_costs_parse(rt_costs *costs, uint64_t artefact_hash, const char
     rt_costs read = *costs;
     for (unsigned kind = 0; kind < RT_COST_KINDS; kind++) {
         memset(read.series[kind].count, 0, sizeof read.series[kind].count);
-        read.series[kind].factor = 1;
+        read.series[kind].level = 1;
     }
     for (unsigned line = 3; *text != '\0'; line++) {
         const unsigned kind = find_kind(&text);
         if (kind == RT_COST_KINDS || !parse_series(&read.series[kind], &text))
-            return refuse_line(error, file, line,
-                               "\"target\", \"drafter\", \"greedy\" or \"sampled\" and pairs like "
-                               "1:43.6 (tokens up to 32 : microseconds)");
+            return refuse_line(
+                error, file, line,
+                "\"target\", \"drafter\", \"catch-up\", \"greedy\" or \"sampled\" and pairs like "
+                "1:43.6 (tokens up to 32 : microseconds)");
     }
     read.replayed = true;
     *costs = read;

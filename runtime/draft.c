@@ -124,14 +124,18 @@ tandem_status rt_read_draft(const char *text, uint32_t most, tandem_error *error
                        "rsd-c:2,2,1 (children of each node, by level), rsd-s:4x3 (nodes a level x "
                        "levels) or auto is accepted",
                        text);
-    if (result.kind == RT_DRAFT_AUTO) {
+    if (result.kind == RT_DRAFT_AUTO)
         result.levels = result.levels < most ? result.levels : most;
-    } else if (result.levels > RT_MAX_DRAFT || rt_shape_nodes(&result) > most) {
+    else if (most == 0 && result.kind != RT_DRAFT_NONE)
+        return rt_fail(error, TANDEM_INVALID,
+                       "the draft \"%s\" cannot be made: the program was compiled without a "
+                       "drafter, 0 is accepted",
+                       text);
+    else if (result.levels > RT_MAX_DRAFT || rt_shape_nodes(&result) > most)
         return rt_fail(error, TANDEM_INVALID,
                        "the draft \"%s\" may have more than %u tokens, the most that the program "
                        "was compiled for: choose a smaller one, or compile with --max-draft",
                        text, most);
-    }
     *shape = result;
     return TANDEM_OK;
 }
@@ -171,6 +175,8 @@ static void await_child(const rt_growth *growth, rt_branch *branch, uint32_t ord
 static uint32_t choose_entry(const rt_growth *growth, const rt_branch *branch, uint32_t order)
 {
     const rt_row *row = &branch->q.row;
+    if (growth->dice == NULL && order == 0 && branch->sought)
+        return branch->best;
     if (growth->dice == NULL)
         return rt_find_largest(row->values, row->count).index;
     uint32_t level = growth->tree->nodes[branch->node].depth;
@@ -178,7 +184,7 @@ static uint32_t choose_entry(const rt_growth *growth, const rt_branch *branch, u
                    rt_uniform(growth->dice, level, RT_DRAW_CHILD, draw_index(branch, order)));
 }
 
-/* Draws the next child of a branch and takes its id out of q. False when there is none. */
+/* Draws the next child of a branch; its id stays in q. False when there is none. */
 static bool add_child(const rt_growth *growth, rt_branch *branch)
 {
     if (!has_child(branch))
@@ -195,13 +201,19 @@ static bool add_child(const rt_growth *growth, rt_branch *branch)
     node->entry = entry;
     node->weight = *value;
     node->time = branch->next;
-    if (branch->whole > 0) {
+    if (branch->whole > 0)
         node->mass = tree->nodes[branch->node].mass * ((double)*value / branch->whole);
-        rt_remove(&branch->q, entry);
-    } else {
-        *value = -INFINITY;
-    }
+    branch->last = entry;
     return true;
+}
+
+/* Takes the id of the last child out of q. */
+static void take_out(rt_branch *branch)
+{
+    if (branch->whole > 0)
+        rt_remove(&branch->q, branch->last);
+    else
+        branch->q.row.values[branch->last] = -INFINITY;
 }
 
 /* Puts the weights of what was drawn back: verification needs all of q. */
@@ -220,8 +232,12 @@ void rt_grow_each(const rt_growth *growth, const uint8_t *children)
     rt_tree_deepen(growth->tree);
     for (uint32_t i = 0; i < growth->count; i++) {
         rt_branch *branch = &growth->branches[i];
-        for (uint32_t order = 0; order < children[i] && add_child(growth, branch);)
-            order++;
+        for (uint32_t order = 0; order < children[i]; order++) {
+            if (order > 0)
+                take_out(branch);
+            if (!add_child(growth, branch))
+                break;
+        }
         close_branch(growth, branch);
     }
 }
@@ -241,6 +257,7 @@ void rt_grow_beam(const rt_growth *growth, uint32_t width)
         if (best == growth->count)
             break;
         add_child(growth, &growth->branches[best]);
+        take_out(&growth->branches[best]);
         if (has_child(&growth->branches[best]))
             await_child(growth, &growth->branches[best], ++orders[best]);
     }

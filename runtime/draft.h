@@ -62,7 +62,10 @@ typedef struct rt_branch {
      * logits or weights, of which the largest are taken, and not given back. */
     rt_weights q;
     double whole; /* total of q before anything was taken; 0: values are logits */
-    double next;  /* when its next child arrives; greedy: minus the mass of its next child */
+    bool sought;  /* greedy: `best` is the entry of the largest value of q as it came */
+    uint32_t best;
+    uint32_t last; /* entry of the child drawn last */
+    double next;   /* when its next child arrives; greedy: minus the mass of its next child */
 } rt_branch;
 
 /* What drawing needs. NULL dice: greedy, the largest q first, ties to the lowest id. */

@@ -37,7 +37,7 @@ tandem_status rt_evict_find(const char *name, tandem_error *error, rt_eviction *
                               "the eviction policy %s has no scores that could be changed: h2o, "
                               "tova, snapkv and keydiff have",
                               name);
-            *eviction = (rt_eviction){row, (rt_rescore)i};
+            *eviction = (rt_eviction){.policy = row, .rescore = (rt_rescore)i};
             return TANDEM_OK;
         }
     }
@@ -71,14 +71,49 @@ tandem_status rt_evict_check(const rt_eviction *eviction, const char *name,
     return TANDEM_OK;
 }
 
+tandem_status rt_evict_positions(const char *positions, const tandem_model_info *info,
+                                 tandem_error *error, rt_eviction *eviction)
+{
+    if (positions == NULL || strcmp(positions, "absolute") == 0)
+        return TANDEM_OK;
+    if (strcmp(positions, "compact") != 0)
+        return refuse(error, TANDEM_INVALID, "positions %s cannot be had: absolute or compact can",
+                      positions);
+    if (!rt_evict_drops(eviction))
+        return refuse(error, TANDEM_INVALID,
+                      "%s positions need a policy of eviction other than none", positions);
+    if (eviction->step > 0 && eviction->step < rt_evict_needs(eviction).observed)
+        return refuse(error, TANDEM_INVALID,
+                      "%s positions need at least 32 tokens between evictions with this policy",
+                      positions);
+    bool turns = info->rotary.frequencies != NULL;
+    bool exact = true;
+    for (uint32_t i = 0; i < info->layers; i++) {
+        turns = turns && info->caches[i].head_size == 2 * info->rotary.count;
+        exact = exact && info->caches[i].element_bytes > 1;
+    }
+    if (!turns)
+        return refuse(error, TANDEM_REFUSED,
+                      "%s positions cannot be had: the model's layers are not rotated all alike",
+                      positions);
+    if (!exact)
+        return refuse(error, TANDEM_REFUSED,
+                      "%s positions cannot be had with caches of 8 bits: compile with --kv=f16 or "
+                      "--kv=f32",
+                      positions);
+    eviction->compact = true;
+    return TANDEM_OK;
+}
+
 /* --- the clock --- */
 
 #define USUAL_STEP 128u /* tokens between evictions, where there are slots enough */
 
-uint32_t rt_evict_quota(uint32_t slots)
+uint32_t rt_evict_quota(const rt_eviction *eviction, uint32_t slots)
 {
-    const uint32_t step = slots / 4 < USUAL_STEP ? slots / 4 : USUAL_STEP;
-    return slots - step;
+    const uint32_t usual = slots / 4 < USUAL_STEP ? slots / 4 : USUAL_STEP;
+    const uint32_t step = eviction->step > 0 ? eviction->step : usual;
+    return slots - (step < slots / 2 ? step : slots / 2);
 }
 
 static uint32_t quarter_at_most(uint32_t quota, uint32_t most)
@@ -101,7 +136,7 @@ uint32_t rt_evict_window(uint32_t quota)
 /* The parts of a cache's memory. */
 typedef struct kept {
     uint64_t width; /* f32 of all layers' queries of one token */
-    float *observed, *tail, *sums, *scratch;
+    float *observed, *sums, *tail, *scratch;
 } kept;
 
 static kept kept_of(const rt_evict_cache *cache)
@@ -112,10 +147,10 @@ static kept kept_of(const rt_evict_cache *cache)
     kept result = {.width = tandem_evict_width(cache->info)};
     result.observed = (float *)(void *)at;
     at += bytes.observed;
-    result.tail = (float *)(void *)at;
-    at += bytes.tail;
     result.sums = (float *)(void *)at;
     at += cache->slots * bytes.sums;
+    result.tail = (float *)(void *)at;
+    at += bytes.tail;
     result.scratch = (float *)(void *)at;
     return result;
 }
@@ -155,7 +190,6 @@ typedef struct shared_work {
 typedef struct head_job {
     rt_head head;
     uint32_t group;
-    uint32_t first_head;  /* of its queries, counted over all layers */
     uint64_t first_query; /* f32 before them in a token's queries */
     int32_t *count;
     float *sums;                     /* [group][slots] or NULL */
@@ -179,10 +213,9 @@ static head_job find_job(const shared_work *work, uint32_t number, uint32_t work
         .group = tandem_evict_group(own),
         .count = (int32_t *)(void *)cache->state + layer * info->count_stride + number,
     };
-    job.first_head = heads + number * job.group;
     job.first_query = queries + (uint64_t)number * job.group * own->head_size;
     if (cache->eviction.policy->needs.sums)
-        job.sums = work->keeps.sums + (uint64_t)job.first_head * cache->slots;
+        job.sums = work->keeps.sums + (heads + (uint64_t)number * job.group) * cache->slots;
     if (!cache->eviction.policy->needs.scores)
         return job;
     const uint64_t rows = tandem_evict_scratch_rows(info), half = rows / 2 * cache->slots;
@@ -246,11 +279,16 @@ static uint32_t find_threshold(const float *scores, uint32_t first, uint32_t end
     return low;
 }
 
-static void move_slot(const shared_work *work, const head_job *job, uint32_t from, uint32_t to)
+static void move_slot(const shared_work *work, const head_job *job, uint32_t from, uint32_t to,
+                      rt_rotation *rotation)
 {
     if (from == to)
         return;
     rt_head_move(&job->head, from, to);
+    if (rotation != NULL) {
+        rt_rotation_advance(rotation, from - to);
+        rt_head_rotate(&job->head, to, rotation);
+    }
     for (uint32_t g = 0; job->sums != NULL && g < job->group; g++)
         job->sums[(uint64_t)g * work->cache->slots + to] =
             job->sums[(uint64_t)g * work->cache->slots + from];
@@ -264,12 +302,16 @@ static void compact(const shared_work *work, const head_job *job)
     uint32_t ties = 0, kept_slots = first;
     const uint32_t threshold =
         find_threshold(job->scores, first, end, work->count - work->quota, &ties);
+    rt_rotation rotation;
+    const bool compacts = work->cache->eviction.compact;
+    if (compacts)
+        rt_rotation_start(&work->cache->info->rotary, &rotation);
     for (uint32_t j = first; j < work->count; j++) {
         const uint32_t bits = j < end ? score_bits(job->scores, j) : UINT32_MAX;
         const bool tie = bits == threshold && ties > 0;
         ties -= tie;
         if (!tie && bits >= threshold)
-            move_slot(work, job, j, kept_slots++);
+            move_slot(work, job, j, kept_slots++, compacts ? &rotation : NULL);
     }
     *job->count = (int32_t)kept_slots;
 }
@@ -364,7 +406,7 @@ bool rt_evict_commit(const rt_evict_cache *cache, const int32_t *path, uint32_t 
                         .path = path,
                         .committed = count,
                         .count = rt_evict_count(cache),
-                        .quota = rt_evict_quota(cache->slots),
+                        .quota = rt_evict_quota(&cache->eviction, cache->slots),
                         .jobs = count_jobs(cache->info)};
     work.workers = work.jobs < TANDEM_EVICT_WORKERS ? work.jobs : TANDEM_EVICT_WORKERS;
     if (needs.sums)

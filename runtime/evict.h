@@ -9,7 +9,8 @@
  * chunk sizes, drafts and threads change neither the slots that survive nor the text.
  *
  * Never dropped are the first tokens (sinks) and the newest ones; among equals the oldest goes
- * first. What stays moves to the front in order. docs/eviction.md has the formulas. */
+ * first. What stays moves to the front in order. Keys keep the positions of their tokens, or, with
+ * compact positions, are turned to those of their ranks. docs/eviction.md has the formulas. */
 #ifndef TANDEM_RUNTIME_EVICT_H
 #define TANDEM_RUNTIME_EVICT_H
 
@@ -33,6 +34,9 @@ typedef struct rt_evict_policy rt_evict_policy;
 typedef struct rt_eviction {
     const rt_evict_policy *policy;
     rt_rescore rescore;
+    uint32_t step; /* tokens that can be committed between evictions; 0: as many as are usual */
+    bool compact;  /* keys are turned back as slots move to the front: a slot's position is its rank
+                    */
 } rt_eviction;
 
 /* Finds a policy by name. TANDEM_INVALID names what there is. */
@@ -44,8 +48,15 @@ tandem_evict_needs rt_evict_needs(const rt_eviction *eviction);
 tandem_status rt_evict_check(const rt_eviction *eviction, const char *name,
                              const tandem_model_info *info, tandem_error *error);
 
-/* Tokens that each head keeps of full slots. */
-uint32_t rt_evict_quota(uint32_t slots);
+/* Reads "absolute" (or NULL) or "compact" into eviction->compact. TANDEM_REFUSED when the model's
+ * keys cannot be turned: other rotations than one for all layers, or caches of 8 bits, which would
+ * lose precision each time. TANDEM_INVALID with steps so short that queries would be looked at
+ * which were made before the last eviction. */
+tandem_status rt_evict_positions(const char *positions, const tandem_model_info *info,
+                                 tandem_error *error, rt_eviction *eviction);
+
+/* Tokens that each head keeps of full slots: all but the step, at least half of them. */
+uint32_t rt_evict_quota(const rt_eviction *eviction, uint32_t slots);
 /* First and newest tokens that are kept whatever their scores. */
 uint32_t rt_evict_sinks(uint32_t quota);
 uint32_t rt_evict_window(uint32_t quota);

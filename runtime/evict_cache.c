@@ -1,27 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/evict_cache.h"
 
+#include <math.h>
 #include <string.h>
 
-/* Exact, for all of f16. Without a branch, so that loops over it are done in vectors. */
-static inline float from_half(uint16_t half)
+typedef uint16_t quad_u16 __attribute__((vector_size(8)));
+typedef int8_t quad_i8 __attribute__((vector_size(4)));
+typedef int32_t quad_i32 __attribute__((vector_size(16)));
+typedef float quad_f32 __attribute__((vector_size(16)));
+
+/* Four 16-bit floats; exact, for all that there are. */
+static inline void widen_quad(const unsigned char *from, float *to)
 {
-    const uint32_t magnitude = half & 0x7fffu;
-    uint32_t bits = magnitude << 13;
-    float number;
-    memcpy(&number, &bits, sizeof number);
-    number *= 0x1p112f; /* the exponents' biases differ by 112 */
-    memcpy(&bits, &number, sizeof bits);
-    bits |= (magnitude >= 0x7c00u ? 0x7f800000u : 0) | (uint32_t)(half & 0x8000u) << 16;
-    memcpy(&number, &bits, sizeof number);
-    return number;
+    quad_u16 halves;
+    memcpy(&halves, from, sizeof halves);
+    const quad_i32 wide = __builtin_convertvector(halves, quad_i32);
+    const quad_i32 magnitude = wide & 0x7fff;
+    const quad_f32 number = (quad_f32)(magnitude << 13) * 0x1p112f; /* between the two biases */
+    const quad_i32 bits =
+        (quad_i32)number | ((magnitude > 0x7bff) & 0x7f800000) | (wide & 0x8000) << 16;
+    memcpy(to, &bits, sizeof bits);
 }
 
-static uint16_t load_half(const unsigned char *at)
+static void widen(const unsigned char *from, uint32_t count, float *to)
 {
-    uint16_t half;
-    memcpy(&half, at, sizeof half);
-    return half;
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        widen_quad(from + i * sizeof(uint16_t), to + i);
+    unsigned char rest[4 * sizeof(uint16_t)] = {0};
+    float last[4];
+    memcpy(rest, from + i * sizeof(uint16_t), (count - i) * sizeof(uint16_t));
+    widen_quad(rest, last);
+    memcpy(to + i, last, (count - i) * sizeof *to);
+}
+
+/* Four integers of 8 bits, each times its scale. */
+static inline void scale_quad(const unsigned char *from, const float *scales, float *to)
+{
+    quad_i8 integers;
+    quad_f32 factors;
+    memcpy(&integers, from, sizeof integers);
+    memcpy(&factors, scales, sizeof factors);
+    const quad_f32 numbers = __builtin_convertvector(integers, quad_f32) * factors;
+    memcpy(to, &numbers, sizeof numbers);
 }
 
 rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t fixed_bytes,
@@ -39,13 +60,6 @@ rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t
     return head;
 }
 
-/* A row of 16-bit floats. */
-static void widen(const unsigned char *from, uint32_t count, float *to)
-{
-    for (uint32_t i = 0; i < count; i++)
-        to[i] = from_half(load_half(from + i * sizeof(uint16_t)));
-}
-
 void rt_head_keys(const rt_head *head, uint32_t panel, float *keys)
 {
     const uint32_t size = head->info->head_size, count = size * RT_PANEL;
@@ -61,9 +75,8 @@ void rt_head_keys(const rt_head *head, uint32_t panel, float *keys)
     }
     float scales[RT_PANEL];
     widen(head->key_scales + (uint64_t)panel * RT_PANEL * sizeof(uint16_t), RT_PANEL, scales);
-    for (uint32_t d = 0; d < size; d++)
-        for (uint32_t lane = 0; lane < RT_PANEL; lane++)
-            keys[d * RT_PANEL + lane] = (float)(int8_t)from[d * RT_PANEL + lane] * scales[lane];
+    for (uint32_t i = 0; i < count; i += 4)
+        scale_quad(from + i, scales + i % RT_PANEL, keys + i);
 }
 
 void rt_head_value(const rt_head *head, uint32_t slot, float *value)
@@ -79,7 +92,8 @@ void rt_head_value(const rt_head *head, uint32_t slot, float *value)
         widen(from, size, value);
         return;
     }
-    const float scale = from_half(load_half(head->value_scales + slot * sizeof(uint16_t)));
+    float scale;
+    widen(head->value_scales + slot * sizeof(uint16_t), 1, &scale);
     for (uint32_t d = 0; d < size; d++)
         value[d] = (float)(int8_t)from[d] * scale;
 }
@@ -108,4 +122,79 @@ void rt_head_move(const rt_head *head, uint32_t from, uint32_t to)
            sizeof(uint16_t));
     memcpy(head->value_scales + to * sizeof(uint16_t), head->value_scales + from * sizeof(uint16_t),
            sizeof(uint16_t));
+}
+
+/* --- rotation --- */
+
+void rt_rotation_start(const tandem_rotary_info *rotary, rt_rotation *rotation)
+{
+    rotation->rotary = rotary;
+    rotation->steps = 0;
+    for (uint32_t i = 0; i < rotary->count; i++) {
+        rotation->cosine[i] = 1;
+        rotation->sine[i] = 0;
+        rotation->unit_cosine[i] = cos((double)rotary->frequencies[i]);
+        rotation->unit_sine[i] = sin((double)rotary->frequencies[i]);
+    }
+}
+
+void rt_rotation_advance(rt_rotation *rotation, uint32_t steps)
+{
+    for (; rotation->steps < steps; rotation->steps++)
+        for (uint32_t i = 0; i < rotation->rotary->count; i++) {
+            const double c = rotation->cosine[i], s = rotation->sine[i];
+            rotation->cosine[i] = c * rotation->unit_cosine[i] - s * rotation->unit_sine[i];
+            rotation->sine[i] = s * rotation->unit_cosine[i] + c * rotation->unit_sine[i];
+        }
+}
+
+/* To nearest, ties to even. */
+static uint16_t narrow(float number)
+{
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    bits &= 0x7fffffffu;
+    if (bits >= 0x47800000u) /* 65536 and more */
+        return (uint16_t)(sign | (bits > 0x7f800000u ? 0x7e00u : 0x7c00u));
+    if (bits >= 0x38800000u) /* normal: rebias, and carry where the dropped bits say so */
+        return (uint16_t)(sign | (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1)) >> 13);
+    const float shifted = fabsf(number) + 0.5f; /* the last bit is that of a denormal f16 */
+    memcpy(&bits, &shifted, sizeof bits);
+    return (uint16_t)(sign | (bits - 0x3f000000u));
+}
+
+static float load_element(const unsigned char *at, uint32_t bytes)
+{
+    float number;
+    if (bytes == sizeof number)
+        memcpy(&number, at, sizeof number);
+    else
+        widen(at, 1, &number);
+    return number;
+}
+
+static void store_element(unsigned char *at, uint32_t bytes, float number)
+{
+    const uint16_t half = narrow(number);
+    if (bytes == sizeof number)
+        memcpy(at, &number, sizeof number);
+    else
+        memcpy(at, &half, sizeof half);
+}
+
+void rt_head_rotate(const rt_head *head, uint32_t slot, const rt_rotation *rotation)
+{
+    const tandem_rotary_info *rotary = rotation->rotary;
+    const uint32_t bytes = head->info->element_bytes;
+    const uint64_t stride = (uint64_t)RT_PANEL * bytes;
+    unsigned char *key = key_column(head, slot);
+    for (uint32_t i = 0; i < rotary->count; i++) {
+        unsigned char *low = key + (rotary->interleaved ? 2 * i : i) * stride;
+        unsigned char *high = key + (rotary->interleaved ? 2 * i + 1 : i + rotary->count) * stride;
+        const double x = (double)load_element(low, bytes), y = (double)load_element(high, bytes);
+        const double c = rotation->cosine[i], s = rotation->sine[i];
+        store_element(low, bytes, (float)(x * c + y * s));
+        store_element(high, bytes, (float)(y * c - x * s));
+    }
 }

@@ -26,6 +26,19 @@ rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t
 void rt_head_keys(const rt_head *head, uint32_t panel, float *keys);
 /* The value of one slot as f32[head_size]. */
 void rt_head_value(const rt_head *head, uint32_t slot, float *value);
+/* Turning keys back by `steps` positions. */
+typedef struct rt_rotation {
+    const tandem_rotary_info *rotary;
+    uint32_t steps;
+    double cosine[RT_MOST_HEAD / 2], sine[RT_MOST_HEAD / 2]; /* of steps */
+    double unit_cosine[RT_MOST_HEAD / 2], unit_sine[RT_MOST_HEAD / 2];
+} rt_rotation;
+
+void rt_rotation_start(const tandem_rotary_info *rotary, rt_rotation *rotation);
+void rt_rotation_advance(rt_rotation *rotation, uint32_t steps);
+/* Turns the key of a slot, whose elements have 2 or 4 bytes, and rounds it again. */
+void rt_head_rotate(const rt_head *head, uint32_t slot, const rt_rotation *rotation);
+
 /* Copies a slot over another. */
 void rt_head_move(const rt_head *head, uint32_t from, uint32_t to);
 

@@ -5,11 +5,11 @@
  *
  * Of each session and model, in this order, each part beginning at a multiple of 64 bytes:
  *   observed f32[needs.observed][width]   queries of the last tokens, in row position % observed
- *   tail     f32[max_tokens][width]       queries of the tokens that stand in the tail
  *   sums     f32[heads of all layers][slots]   accumulated attention of committed slots
+ *   tail     f32[max_tokens][width]       queries of the tokens that stand in the tail
  *   scratch  f32[workers][rows][slots]    of eviction itself
- * where width is the sum of heads * head_size over the layers. Only the last two grow with slots.
- */
+ * where width is the sum of heads * head_size over the layers. Between rounds only the first two
+ * matter. */
 #ifndef TANDEM_RUNTIME_EVICT_PLAN_H
 #define TANDEM_RUNTIME_EVICT_PLAN_H
 
@@ -32,6 +32,12 @@ typedef struct tandem_evict_bytes {
     uint64_t observed, tail; /* whatever the number of slots */
     uint64_t sums, scratch;  /* per slot; slots are a multiple of 16 */
 } tandem_evict_bytes;
+
+/* Bytes from the start on that a saved session needs. */
+static inline uint64_t tandem_evict_saved(const tandem_evict_bytes *bytes, uint32_t slots)
+{
+    return bytes->observed + slots * bytes->sums;
+}
 
 static inline bool tandem_evict_wants_queries(const tandem_evict_needs *needs)
 {

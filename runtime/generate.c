@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
 
+#include <string.h>
+
 /* Why no further round is possible; TANDEM_STOP_NONE when one is. */
 static tandem_stop find_stop(const tandem_session *session, uint32_t left)
 {
@@ -10,7 +12,7 @@ static tandem_stop find_stop(const tandem_session *session, uint32_t left)
         return TANDEM_STOP_LENGTH;
     if (rt_room(session, RT_TARGET) == 0)
         return TANDEM_STOP_SLOTS;
-    if (session->length > session->model->artefact->models[RT_TARGET].context_length)
+    if (session->length > rt_longest_text(session, RT_TARGET))
         return TANDEM_STOP_CONTEXT;
     return TANDEM_STOP_NONE;
 }
@@ -18,6 +20,7 @@ static tandem_stop find_stop(const tandem_session *session, uint32_t left)
 /* Where text goes. */
 typedef struct text_writer {
     tandem_session *session;
+    rt_stop_text stop;
     bool show_special;
     tandem_callback callback;
     void *user;
@@ -31,6 +34,19 @@ static void hand_out(text_writer *writer, size_t bytes, const int32_t *ids, size
         writer->cancelled = true;
 }
 
+/* The text that a token adds, less what may begin a stop text. `text` has room for
+ * RT_STOP_BYTES beside a token. */
+static size_t decode(text_writer *writer, int32_t id, char *text)
+{
+    tandem_session *session = writer->session;
+    const rt_tokenizer *tokenizer = session->model->tokenizer;
+    if (writer->stop.count == 0)
+        return rt_decoder_push(&session->decoder, tokenizer, id, writer->show_special, text);
+    char *piece = text + RT_STOP_BYTES;
+    size_t bytes = rt_decoder_push(&session->decoder, tokenizer, id, writer->show_special, piece);
+    return rt_stop_push(&writer->stop, piece, bytes, text);
+}
+
 /* Gives the callback a round's tokens; in several pieces when their text is very long. */
 static void write_tokens(text_writer *writer, const int32_t *ids, size_t count)
 {
@@ -38,13 +54,12 @@ static void write_tokens(text_writer *writer, const int32_t *ids, size_t count)
     const rt_tokenizer *tokenizer = session->model->tokenizer;
     size_t bytes = 0, first = 0;
     for (size_t i = 0; i < count && tokenizer != NULL; i++) {
-        if (bytes + rt_decoder_most_bytes(tokenizer) > sizeof session->text) {
+        if (bytes + rt_decoder_most_bytes(tokenizer) + RT_STOP_BYTES > sizeof session->text) {
             hand_out(writer, bytes, ids + first, i - first);
             first = i;
             bytes = 0;
         }
-        bytes += rt_decoder_push(&session->decoder, tokenizer, ids[i], writer->show_special,
-                                 session->text + bytes);
+        bytes += decode(writer, ids[i], session->text + bytes);
     }
     hand_out(writer, bytes, ids + first, count - first);
 }
@@ -54,7 +69,10 @@ static void finish_text(text_writer *writer)
     tandem_session *session = writer->session;
     if (session->model->tokenizer == NULL)
         return;
-    size_t bytes = rt_decoder_finish(&session->decoder, session->text);
+    char *text = session->text, *piece = text + RT_STOP_BYTES;
+    size_t bytes = rt_decoder_finish(&session->decoder, piece);
+    bytes = rt_stop_push(&writer->stop, piece, bytes, text);
+    bytes += rt_stop_finish(&writer->stop, text + bytes);
     if (bytes > 0)
         hand_out(writer, bytes, NULL, 0);
 }
@@ -99,6 +117,7 @@ static tandem_status read_rule(tandem_session *session, const tandem_generate_op
                  {"min-p", options->min_p, 1},
                  {"repetition penalty", options->repetition_penalty, 1e30}};
     *rule = (rt_rule){
+        .show_special = options->show_special,
         .warp = {options->temperature, options->top_k, options->top_p, options->min_p,
                  options->repetition_penalty, options->repetition_window},
         .seed = options->seed,
@@ -129,9 +148,10 @@ static void prefill(tandem_session *session, const rt_rule *rule)
     bool drafts = rule->shape.kind == RT_DRAFT_CONSTANT || rule->shape.kind == RT_DRAFT_BEAM;
     const tandem_artefact *artefact = session->model->artefact;
     if (drafts && artefact->model_count > 1 && rt_holds(session, RT_DRAFTER, session->length) &&
-        session->length <= artefact->models[RT_DRAFTER].context_length)
+        session->length <= rt_longest_text(session, RT_DRAFTER))
         rt_catch_up(session, RT_DRAFTER, session->length - 1);
     session->counts.prefill_seconds = rt_seconds() - start;
+    memset(session->counts.pass_seconds, 0, sizeof session->counts.pass_seconds);
 }
 
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
@@ -139,9 +159,17 @@ tandem_status rt_generate(tandem_session *session, const tandem_generate_options
 {
     rt_rule rule;
     options = options == NULL ? &plain_options : options;
+    text_writer writer = {.session = session,
+                          .show_special = options->show_special,
+                          .callback = callback,
+                          .user = user};
     tandem_status status = read_rule(session, options, &rule);
+    if (status == TANDEM_OK)
+        status =
+            rt_stop_start(&writer.stop, options->stop, options->stop_count, &session->model->error);
     if (status != TANDEM_OK)
         return status;
+    rule.stop = &writer.stop;
     rt_counts *counts = &session->counts;
     *counts = (rt_counts){.prompt_tokens = session->length - session->caches[RT_TARGET].fed};
     const uint64_t most = options->max_tokens == 0 ? TANDEM_TOKENS_DEFAULT : options->max_tokens;
@@ -151,12 +179,13 @@ tandem_status rt_generate(tandem_session *session, const tandem_generate_options
         prefill(session, &rule);
 
     double start = rt_seconds();
-    text_writer writer = {session, options->show_special, callback, user, false};
     while (counts->stop == TANDEM_STOP_NONE) {
         uint32_t before = session->length;
         if (rt_round(session, &rule, (uint32_t)(most - counts->tokens)))
             counts->stop = TANDEM_STOP_END;
         write_tokens(&writer, session->ids + before, session->length - before);
+        if (writer.stop.found)
+            counts->stop = TANDEM_STOP_TEXT;
         if (counts->stop == TANDEM_STOP_NONE)
             counts->stop = find_stop(session, (uint32_t)(most - counts->tokens));
         if (counts->stop == TANDEM_STOP_NONE && writer.cancelled)

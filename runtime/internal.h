@@ -4,9 +4,12 @@
 #ifndef TANDEM_RUNTIME_INTERNAL_H
 #define TANDEM_RUNTIME_INTERNAL_H
 
+#include "runtime/choose.h"
 #include "runtime/draft.h"
+#include "runtime/evict.h"
 #include "runtime/plan.h"
 #include "runtime/pool.h"
+#include "runtime/stop_text.h"
 #include "runtime/tandem.h"
 #include "runtime/tokenizer.h"
 #include "runtime/tree.h"
@@ -62,9 +65,12 @@ typedef struct rt_cache {
 
 /* Figures gathered while generating. */
 typedef struct rt_counts {
-    uint64_t prompt_tokens, tokens, rounds, drafted, accepted;
-    uint64_t drafter_passes, catch_up; /* while generating */
+    uint64_t prompt_tokens, tokens, rounds, plain_rounds, idle_rounds, drafted, accepted;
+    uint64_t drafter_passes, catch_up_tokens, evictions;
+    uint64_t tried[TANDEM_STATS_DEPTHS], kept[TANDEM_STATS_DEPTHS]; /* by depth of the children */
     double prefill_seconds, seconds;
+    double pass_seconds[RT_MAX_MODELS];
+    double plain_seconds; /* of rounds without a draft */
     tandem_stop stop;
 } rt_counts;
 
@@ -93,6 +99,7 @@ struct tandem_model {
     unsigned char *arena, *text_scratch;
     uint64_t text_scratch_bytes;
     unsigned char *stacks;
+    rt_eviction eviction;
     uint32_t slots[RT_MAX_MODELS]; /* of each session */
     uint32_t tokens;               /* of each session: its longest text */
     uint32_t threads, session_count;
@@ -101,15 +108,17 @@ struct tandem_model {
     tandem_session *sessions[RT_MAX_SESSIONS];
     tandem_error error;
     rt_pool pool;
+    rt_chooser chooser; /* of all sessions: costs and acceptances are carried on */
 };
 
-/* Sizes of an artefact, opened with these options, for the formula in plan.h. */
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const tandem_options *options);
+/* Sizes of an artefact, opened with this eviction, for the formula in plan.h. */
+tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_eviction *eviction);
 
 /* Chooses slots and threads within budget and plan, takes the mapping, populates it and puts the
  * model handle and its sessions into it. */
 tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_options *options,
-                             tandem_error *error, tandem_model **model);
+                             const rt_eviction *eviction, tandem_error *error,
+                             tandem_model **model);
 void rt_memory_free(tandem_model *model);
 
 /* --- passes (pass.c) --- */
@@ -131,6 +140,8 @@ void rt_catch_up(tandem_session *session, unsigned which, uint32_t count);
 /* Tokens that a cache can take up before its slots are full, or before it next evicts: no pass may
  * have more. The tail counts as not taken up. */
 uint32_t rt_room(const tandem_session *session, unsigned which);
+/* Tokens of a text as far as a model's positions go. */
+uint32_t rt_longest_text(const tandem_session *session, unsigned which);
 /* Whether a cache can take up a text of `count` tokens at all, in passes of any size. */
 bool rt_holds(const tandem_session *session, unsigned which, uint32_t count);
 /* Row `row` of the logits of a model's last pass. They may be overwritten. */
@@ -144,6 +155,8 @@ bool rt_has_best(const tandem_session *session, unsigned which);
 
 tandem_status rt_session_create(tandem_model *model, tandem_session **session);
 void rt_session_destroy(tandem_session *session);
+/* Makes it empty; it keeps its number. */
+void rt_session_clear(tandem_session *session);
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count);
 tandem_status rt_feed_text(tandem_session *session, const char *text, size_t bytes);
 /* The arena when it is large enough (no pass is running), else memory kept for it. */
@@ -157,16 +170,23 @@ typedef struct rt_rule {
     uint64_t seed;
     rt_shape shape;
     bool ignore_end; /* goes on behind the end-of-text token */
+    bool show_special;
+    const rt_stop_text *stop; /* as far as the text was handed out */
 } rt_rule;
 
 /* One round: drafts a tree within rule->shape, verifies it with one target pass and appends what
  * was accepted, and the token drawn behind it, to the text: 1 .. `left` tokens, of which all but
- * the last are in the target's cache then. The tokens behind an end-of-text token are dropped.
- * Returns whether there was one. */
+ * the last are in the target's cache then. The tokens behind an end-of-text token, or behind the
+ * one that completes a stop text, are dropped. Returns whether there was one. */
 bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left);
 
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user);
+
+/* --- saved sessions (save.c) --- */
+
+tandem_status rt_save(tandem_session *session, const char *path);
+tandem_status rt_restore(tandem_session *session, const char *path);
 
 /* --- figures --- */
 

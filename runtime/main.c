@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2 };
+enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 128 + SIGINT };
 
 #define MOST_PROMPT_BYTES (UINT64_C(1) << 28)
 
@@ -32,6 +33,7 @@ static void handle_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* writing fails instead */
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Prefixed with the program's name. */
@@ -163,7 +165,16 @@ static void write_end(text_output *output)
         write_all(output, "\n", 1);
 }
 
-static void report(const rt_command *command, const char *program, const tandem_session *session)
+/* Whether text and figures come out at the same place: a line ends between them then. */
+static bool share_place(void)
+{
+    struct stat text, figures;
+    return fstat(STDOUT_FILENO, &text) == 0 && fstat(STDERR_FILENO, &figures) == 0 &&
+           text.st_dev == figures.st_dev && text.st_ino == figures.st_ino && !isatty(STDOUT_FILENO);
+}
+
+static void report(const rt_command *command, const char *program, const text_output *output,
+                   const tandem_session *session)
 {
     tandem_stats stats;
     char text[2048];
@@ -183,10 +194,41 @@ static void report(const rt_command *command, const char *program, const tandem_
         rt_stats_json(&stats, text, sizeof text);
     else
         rt_stats_text(&stats, text, sizeof text);
-    fprintf(stderr, "%s%s", text, command->report == RT_REPORT_JSON ? "\n" : "");
+    fprintf(stderr, "%s%s%s", output->any && !output->ids && share_place() ? "\n" : "", text,
+            command->report == RT_REPORT_JSON ? "\n" : "");
+}
+
+/* What a budget of the command line took away; figures for programs hold it anyway. */
+static void say_choice(const rt_command *command, const char *program, const tandem_model *model)
+{
+    const tandem_options *asked = &command->open;
+    const uint32_t most = model->artefact->plan.slots, slots = model->slots[RT_TARGET];
+    const bool fewer_slots = asked->slots == 0 && slots < most;
+    const bool fewer_threads = asked->threads == 0 && model->threads < rt_processors() &&
+                               model->threads < TANDEM_USUAL_THREADS;
+    if (asked->memory_budget == 0 || command->report == RT_REPORT_JSON ||
+        (!fewer_slots && !fewer_threads))
+        return;
+    fprintf(stderr, "%s: within the memory budget: %u of %u slots, %u thread%s\n", program, slots,
+            most, model->threads, model->threads == 1 ? "" : "s");
 }
 
 /* --- what was asked for --- */
+
+/* Restores what was saved, and feeds the prompt. */
+static tandem_status start_session(const rt_command *command, const prompt_text *prompt,
+                                   tandem_session *session, tandem_error *error)
+{
+    const tandem_api *api = &tandem_runtime_api;
+    tandem_status status = TANDEM_OK;
+    if (command->restore != NULL)
+        status = api->restore(session, command->restore);
+    if (status == TANDEM_OK && command->prompt_ids != NULL)
+        status = feed_ids(session, command->prompt_ids, error);
+    else if (status == TANDEM_OK && (prompt->bytes > 0 || command->restore == NULL))
+        status = api->feed_text(session, prompt->text, prompt->bytes);
+    return status;
+}
 
 /* Feeds the prompt and generates; failures leave their sentence in *error. */
 static tandem_status run_session(const rt_command *command, const char *program,
@@ -197,43 +239,58 @@ static tandem_status run_session(const rt_command *command, const char *program,
     text_output output = {.ids = command->ids};
     tandem_session *session;
     tandem_status status = api->session_create(model, &session);
-    if (status == TANDEM_OK && command->prompt_ids != NULL)
-        status = feed_ids(session, command->prompt_ids, error);
-    else if (status == TANDEM_OK)
-        status = api->feed_text(session, prompt->text, prompt->bytes);
+    if (status == TANDEM_OK)
+        status = start_session(command, prompt, session, error);
     if (status == TANDEM_OK && command->echo && !command->ids)
         write_all(&output, prompt->text, prompt->bytes);
     if (status == TANDEM_OK && command->generate.max_tokens > 0)
         status = api->generate(session, &command->generate, write_piece, &output);
-    if (status != TANDEM_OK) {
-        if (error->text[0] == '\0')
-            rt_fail(error, status, "%s", api->error(model));
-        return status;
+    if (status == TANDEM_OK) {
+        write_end(&output);
+        report(command, program, &output, session);
+        if (command->save != NULL)
+            status = api->save(session, command->save);
+        if (status == TANDEM_OK && command->costs != NULL && command->open.costs == NULL)
+            status = api->save_costs(model, command->costs);
     }
-    write_end(&output);
-    report(command, program, session);
-    if (output.error != 0)
+    if (status != TANDEM_OK && error->text[0] == '\0')
+        rt_fail(error, status, "%s", api->error(model));
+    if (status == TANDEM_OK && output.error != 0)
         return rt_fail(error, TANDEM_INVALID, "the text cannot be written: %s",
                        strerror(output.error));
-    return TANDEM_OK;
+    return status;
+}
+
+/* Whether a prompt is to be read: a saved session needs none. */
+static bool wants_prompt(const rt_command *command)
+{
+    return command->prompt_ids == NULL &&
+           (command->restore == NULL || command->prompt != NULL || command->prompt_file != NULL);
 }
 
 static int generate(rt_command *command, const char *program, const tandem_artefact *artefact)
 {
     tandem_error error = {{0}};
     prompt_text prompt = {0};
-    if (command->prompt_ids == NULL && !read_prompt(command, &prompt, &error)) {
+    if (wants_prompt(command) && !read_prompt(command, &prompt, &error)) {
         free(prompt.text);
         return complain(program, EXIT_INPUT, error.text);
     }
     command->open.text_bytes = prompt.bytes;
+    command->open.sessions = 1;
+    if (command->costs != NULL && access(command->costs, F_OK) == 0)
+        command->open.costs = command->costs;
     tandem_model *model = NULL;
     tandem_status status = tandem_runtime_api.open(artefact, &command->open, &error, &model);
-    if (status == TANDEM_OK)
+    if (status == TANDEM_OK) {
+        say_choice(command, program, model);
         status = run_session(command, program, model, &prompt, &error);
+    }
     tandem_runtime_api.close(model);
     free(prompt.text);
-    return status == TANDEM_OK ? EXIT_FINE : complain(program, EXIT_INPUT, error.text);
+    if (status != TANDEM_OK)
+        return complain(program, EXIT_INPUT, error.text);
+    return interrupted ? EXIT_INTERRUPTED : EXIT_FINE;
 }
 
 static int check(const rt_command *command, const char *program, const tandem_artefact *artefact)

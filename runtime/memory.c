@@ -15,8 +15,26 @@ _Static_assert(sizeof(tandem_session) + (RT_MAX_DRAFT + 1) * sizeof(int32_t) + 1
                    TANDEM_SESSION_BYTES,
                "a session outgrew its plan");
 
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const tandem_options *options)
+/* The longest text whose positions are compact, unless the model's own context is longer. */
+#define COMPACT_TOKENS (UINT32_C(1) << 16)
+
+/* Slots whose ranks are positions that the model was made for. */
+static uint32_t context_slots(const tandem_artefact *artefact, uint32_t which)
 {
+    const uint32_t positions =
+        which < artefact->model_count ? artefact->models[which].context_length : 0;
+    return positions / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
+}
+
+/* The smaller of two limits, of which 0 is none. */
+static uint32_t fewer_slots(uint32_t left, uint32_t right)
+{
+    return left == 0 ? right : right == 0 || left < right ? left : right;
+}
+
+tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_eviction *eviction)
+{
+    const tandem_evict_needs needs = rt_evict_needs(eviction);
     tandem_plan_sizes sizes = {
         .weights = artefact->payload_bytes,
         .arena = artefact->arena_bytes,
@@ -26,13 +44,22 @@ tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const tandem_op
         .drafter_slots = artefact->plan.drafter_slots,
         .fewest_slots = artefact->plan.minimum_slots,
     };
-    (void)options;
+    sizes.evicts = needs.drops;
+    if (needs.drops)
+        sizes.tokens = artefact->models[RT_TARGET].context_length;
+    if (eviction->compact && sizes.tokens < COMPACT_TOKENS)
+        sizes.tokens = COMPACT_TOKENS;
+    if (eviction->compact)
+        sizes.drafter_slots = fewer_slots(sizes.drafter_slots, context_slots(artefact, RT_DRAFTER));
     for (uint32_t i = 0; i < artefact->model_count; i++) {
         const tandem_model_info *info = &artefact->models[i];
+        const tandem_evict_bytes policy = tandem_evict_sizes(info, &needs);
         sizes.models[i] = (tandem_plan_model){
             .inputs = tandem_plan_inputs(info->max_tokens, info->max_rows),
             .state_fixed = info->state_fixed_bytes,
             .slot_bytes = info->state_slot_bytes,
+            .policy_fixed = policy.observed + policy.tail,
+            .policy_slot_bytes = policy.sums + policy.scratch,
         };
     }
     return sizes;
@@ -60,8 +87,8 @@ static uint64_t smaller_budget(uint64_t left, uint64_t right)
     return left == 0 ? right : right == 0 || left < right ? left : right;
 }
 
-static tandem_status check_numbers(const tandem_artefact *artefact, const tandem_options *options,
-                                   const tandem_plan_sizes *sizes, tandem_error *error)
+static tandem_status check_numbers(const tandem_options *options, const tandem_plan_sizes *sizes,
+                                   uint32_t most, tandem_error *error)
 {
     uint32_t fewest = tandem_plan_fewest_slots(sizes);
     if (options->threads > TANDEM_MAX_THREADS)
@@ -70,22 +97,22 @@ static tandem_status check_numbers(const tandem_artefact *artefact, const tandem
     if (options->sessions > RT_MAX_SESSIONS)
         return rt_fail(error, TANDEM_INVALID, "%u sessions are too many: at most %u",
                        options->sessions, RT_MAX_SESSIONS);
-    if (options->slots > artefact->plan.slots || (options->slots > 0 && options->slots < fewest))
+    if (options->slots > most || (options->slots > 0 && options->slots < fewest))
         return rt_fail(error, TANDEM_INVALID,
                        "%u slots cannot be had: the program was compiled for %u to %u",
-                       options->slots, fewest, artefact->plan.slots);
+                       options->slots, fewest, most);
     return TANDEM_OK;
 }
 
 /* Threads, sessions and slots; budget 0: none. What was asked for by number is not lowered. */
 static tandem_status choose(const tandem_artefact *artefact, const tandem_options *options,
-                            const tandem_plan_sizes *sizes, uint64_t budget, tandem_error *error,
-                            tandem_plan_choice *choice)
+                            const tandem_plan_sizes *sizes, uint32_t most, uint64_t budget,
+                            tandem_error *error, tandem_plan_choice *choice)
 {
-    tandem_status status = check_numbers(artefact, options, sizes, error);
+    tandem_status status = check_numbers(options, sizes, most, error);
     if (status != TANDEM_OK)
         return status;
-    uint32_t wanted = options->slots == 0 ? artefact->plan.slots : options->slots;
+    uint32_t wanted = options->slots == 0 ? most : options->slots;
     uint32_t sessions = artefact->plan.sessions == 0 ? 1 : artefact->plan.sessions;
     wanted = wanted / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
     *choice = (tandem_plan_choice){
@@ -182,12 +209,21 @@ static tandem_model *place_model(const tandem_artefact *artefact, const tandem_p
 }
 
 tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_options *options,
-                             tandem_error *error, tandem_model **result)
+                             const rt_eviction *eviction, tandem_error *error,
+                             tandem_model **result)
 {
     tandem_plan_choice choice = {0};
-    tandem_plan_sizes sizes = rt_plan_sizes(artefact, options);
+    tandem_plan_sizes sizes = rt_plan_sizes(artefact, eviction);
+    if (options->drafter_slots > 0) {
+        const uint64_t wanted = tandem_plan_round(options->drafter_slots, TANDEM_SLOT_MULTIPLE);
+        sizes.drafter_slots = fewer_slots(sizes.drafter_slots, (uint32_t)wanted);
+        sizes.evicts = false;
+    }
+    uint32_t most = artefact->plan.slots;
+    if (eviction->compact)
+        most = fewer_slots(most, context_slots(artefact, RT_TARGET));
     uint64_t budget = smaller_budget(options->memory_budget, artefact->plan.budget);
-    tandem_status status = choose(artefact, options, &sizes, budget, error, &choice);
+    tandem_status status = choose(artefact, options, &sizes, most, budget, error, &choice);
     if (status != TANDEM_OK)
         return status;
     uint64_t bytes = tandem_plan_mapping(&sizes, &choice);
@@ -199,6 +235,7 @@ tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_optio
     populate(mapping, bytes);
     mapping_region region = {mapping, 0};
     tandem_model *model = place_model(artefact, &sizes, &choice, &region);
+    model->eviction = *eviction;
     model->mapping = mapping;
     model->mapping_bytes = bytes;
     model->planned_bytes = tandem_plan_resident(&sizes, &choice);

@@ -2,6 +2,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
+
+#include "runtime/costs_file.h"
 #include "runtime/payload_hash.h"
 
 #include <stdarg.h>
@@ -101,10 +103,10 @@ static tandem_status open_parts(tandem_model *model, const tandem_options *optio
         if (model->tokenizer == NULL)
             return rt_fail(error, TANDEM_REFUSED, "the program's tokenizer is damaged: %s",
                            problem);
-        if (rt_decoder_most_bytes(model->tokenizer) > RT_PIECE_BYTES)
+        if (rt_decoder_most_bytes(model->tokenizer) > RT_PIECE_BYTES - RT_STOP_BYTES)
             return rt_fail(error, TANDEM_REFUSED,
                            "the program's tokenizer has a token of more than %d bytes",
-                           RT_PIECE_BYTES);
+                           RT_PIECE_BYTES - RT_STOP_BYTES);
     }
     tandem_status status = rt_payload_map(artefact, options->payload, true, error, &model->payload);
     if (status != TANDEM_OK)
@@ -114,7 +116,12 @@ static tandem_status open_parts(tandem_model *model, const tandem_options *optio
     if (failure != 0)
         return rt_fail(error, TANDEM_FAILED, "cannot start %u threads: %s", model->threads,
                        strerror(failure));
-    return TANDEM_OK;
+    const tandem_model_info *models = artefact->models;
+    rt_choose_clear(&model->chooser, models[RT_TARGET].weights_read_per_pass,
+                    artefact->model_count > 1 ? models[RT_DRAFTER].weights_read_per_pass : 0);
+    if (options->costs == NULL)
+        return TANDEM_OK;
+    return rt_costs_load(&model->chooser.costs, artefact->header_hash, options->costs, error);
 }
 
 static void close_model(tandem_model *model)
@@ -126,6 +133,22 @@ static void close_model(tandem_model *model)
     rt_memory_free(model);
 }
 
+/* What was asked for, else the artefact's default. */
+static tandem_status choose_eviction(const tandem_artefact *artefact, const tandem_options *options,
+                                     tandem_error *error, rt_eviction *eviction)
+{
+    const char *name = options->eviction != NULL ? options->eviction : artefact->eviction;
+    name = name != NULL ? name : "none";
+    tandem_status status = rt_evict_find(name, error, eviction);
+    eviction->step = options->evict_step;
+    for (uint32_t i = 0; i < artefact->model_count && status == TANDEM_OK; i++) {
+        status = rt_evict_check(eviction, name, &artefact->models[i], error);
+        if (status == TANDEM_OK)
+            status = rt_evict_positions(options->positions, &artefact->models[i], error, eviction);
+    }
+    return status;
+}
+
 static tandem_status open_model(const tandem_artefact *artefact, const tandem_options *options,
                                 tandem_error *error, tandem_model **result)
 {
@@ -133,9 +156,12 @@ static tandem_status open_model(const tandem_artefact *artefact, const tandem_op
     if (options == NULL)
         options = &defaults;
     tandem_model *model = NULL;
+    rt_eviction eviction;
     tandem_status status = check_artefact(artefact, error);
     if (status == TANDEM_OK)
-        status = rt_memory_make(artefact, options, error, &model);
+        status = choose_eviction(artefact, options, error, &eviction);
+    if (status == TANDEM_OK)
+        status = rt_memory_make(artefact, options, &eviction, error, &model);
     if (status != TANDEM_OK)
         return status;
     status = open_parts(model, options, error);
@@ -226,6 +252,11 @@ static tandem_status detokenize(tandem_model *model, const int32_t *ids, size_t 
     return TANDEM_OK;
 }
 
+static tandem_status save_costs(tandem_model *model, const char *path)
+{
+    return rt_costs_store(&model->chooser.costs, model->artefact->header_hash, path, &model->error);
+}
+
 const tandem_api tandem_runtime_api = {
     .abi_version = TANDEM_ABI_VERSION,
     .size = sizeof(tandem_api),
@@ -242,4 +273,7 @@ const tandem_api tandem_runtime_api = {
     .tokens = session_tokens,
     .tokenize = tokenize,
     .detokenize = detokenize,
+    .save = rt_save,
+    .restore = rt_restore,
+    .save_costs = save_costs,
 };

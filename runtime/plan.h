@@ -7,8 +7,9 @@
  * TANDEM_PROCESS_BYTES for what every process has: libc, the runtime's own code, the first stack.
  *
  * Slots are shared out by effect. Without eviction a drafter whose slots are taken can guess no
- * more, so both models have as many. With eviction the drafter goes on with what it keeps, and its
- * slots beyond `drafter_slots` would buy no more accepted tokens: they go to the target. */
+ * more, so both models have as many. With eviction the drafter goes on with what it keeps, and
+ * beyond some 50 slots more of them bring no more accepted tokens (docs/runtime.md): it gets
+ * TANDEM_DRAFTER_SLOTS at most, and the rest goes to the target. */
 #ifndef TANDEM_RUNTIME_PLAN_H
 #define TANDEM_RUNTIME_PLAN_H
 
@@ -21,11 +22,14 @@
 #define TANDEM_USUAL_THREADS UINT32_C(16) /* the most that are taken without being asked for */
 #define TANDEM_MAX_SESSIONS  UINT32_C(64)
 #define TANDEM_PLAN_MODELS   2 /* target, drafter */
+#define TANDEM_DRAFTER_SLOTS UINT32_C(128)
 
-#define TANDEM_STACK_BYTES   (UINT64_C(128) << 10) /* of each thread but the first */
-#define TANDEM_HANDLE_BYTES  (UINT64_C(32) << 10)  /* the model handle with its thread pool */
-#define TANDEM_SESSION_BYTES (UINT64_C(16) << 10)  /* a session without its caches */
-#define TANDEM_TEXT_BYTES    (UINT64_C(64) << 10)  /* room for tokenizing a text of 2 KiB */
+#ifndef TANDEM_STACK_BYTES                       /* a sanitizer needs more */
+#define TANDEM_STACK_BYTES (UINT64_C(128) << 10) /* of each thread but the first */
+#endif
+#define TANDEM_HANDLE_BYTES  (UINT64_C(32) << 10) /* the model handle with its thread pool */
+#define TANDEM_SESSION_BYTES (UINT64_C(16) << 10) /* a session without its caches */
+#define TANDEM_TEXT_BYTES    (UINT64_C(64) << 10) /* room for tokenizing a text of 2 KiB */
 #define TANDEM_PROCESS_BYTES (UINT64_C(1536) << 10)
 /* Address space beyond what is resident: pages of libc that nobody touches, the kernel's own, and
  * the ends of mappings. */
@@ -50,6 +54,7 @@ typedef struct tandem_plan_sizes {
     uint32_t model_count;
     uint32_t tokens;        /* the longest text; 0: as long as the target has slots */
     uint32_t drafter_slots; /* the most that a drafter is given; 0: as many as the target */
+    bool evicts;            /* a drafter is given no more than TANDEM_DRAFTER_SLOTS, either */
     uint32_t fewest_slots;  /* of the target; 0: TANDEM_SLOT_MULTIPLE */
 } tandem_plan_sizes;
 
@@ -93,8 +98,11 @@ static inline double tandem_plan_mebibytes(uint64_t bytes)
 static inline uint32_t tandem_plan_slots(const tandem_plan_sizes *sizes, unsigned which,
                                          uint32_t slots)
 {
-    bool less = which > 0 && sizes->drafter_slots > 0 && sizes->drafter_slots < slots;
-    return less ? sizes->drafter_slots : slots;
+    if (which > 0 && sizes->drafter_slots > 0 && sizes->drafter_slots < slots)
+        slots = sizes->drafter_slots;
+    if (which > 0 && sizes->evicts && slots > TANDEM_DRAFTER_SLOTS)
+        slots = TANDEM_DRAFTER_SLOTS;
+    return slots;
 }
 
 static inline uint32_t tandem_plan_fewest_slots(const tandem_plan_sizes *sizes)

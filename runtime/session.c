@@ -10,6 +10,19 @@ static const tandem_model_info *info_of(const tandem_session *session, unsigned 
     return &session->model->artefact->models[which];
 }
 
+void rt_session_clear(tandem_session *session)
+{
+    session->round = 0;
+    session->length = 0;
+    session->decoder = (rt_decoder){0};
+    session->counts = (rt_counts){0};
+    for (unsigned which = 0; which < session->model->artefact->model_count; which++) {
+        rt_cache *cache = &session->caches[which];
+        memset(cache->state, 0, info_of(session, which)->state_fixed_bytes);
+        cache->fed = cache->tail = cache->tail_text = 0;
+    }
+}
+
 tandem_status rt_session_create(tandem_model *model, tandem_session **session)
 {
     tandem_session *free_one = NULL;
@@ -22,15 +35,7 @@ tandem_status rt_session_create(tandem_model *model, tandem_session **session)
                        model->session_count);
     free_one->taken = true;
     free_one->number = model->sessions_made++;
-    free_one->round = 0;
-    free_one->length = 0;
-    free_one->decoder = (rt_decoder){0};
-    free_one->counts = (rt_counts){0};
-    for (unsigned which = 0; which < model->artefact->model_count; which++) {
-        memset(free_one->caches[which].state, 0, info_of(free_one, which)->state_fixed_bytes);
-        free_one->caches[which].fed = 0;
-        free_one->caches[which].tail = free_one->caches[which].tail_text = 0;
-    }
+    rt_session_clear(free_one);
     *session = free_one;
     return TANDEM_OK;
 }
@@ -44,7 +49,7 @@ void rt_session_destroy(tandem_session *session)
 /* Tokens that a session can hold: each needs a slot and a position of the target. */
 static uint32_t capacity(const tandem_session *session)
 {
-    uint32_t context = info_of(session, RT_TARGET)->context_length;
+    uint32_t context = rt_longest_text(session, RT_TARGET);
     return session->model->tokens < context ? session->model->tokens : context;
 }
 
@@ -58,12 +63,12 @@ static uint32_t room_left(const tandem_session *session)
 static tandem_status refuse_length(const tandem_session *session, uint64_t count)
 {
     const tandem_model *model = session->model;
+    const bool slots = capacity(session) == model->tokens && !rt_evict_drops(&model->eviction);
     return rt_fail(&session->model->error, TANDEM_FULL,
                    "the prompt has %llu tokens, but %u %s: shorten it%s",
                    (unsigned long long)(session->length + count), capacity(session),
-                   capacity(session) == model->tokens ? "slots is all there are"
-                                                      : "positions is the model's context",
-                   capacity(session) == model->tokens ? ", or allow more slots or memory" : "");
+                   slots ? "slots is all there are" : "positions is the model's context",
+                   slots ? ", or allow more slots or memory" : "");
 }
 
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count)

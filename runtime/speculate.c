@@ -92,8 +92,9 @@ static rt_limits limits_of(const tandem_session *session, uint32_t left)
     if (passed < pending)
         return limits;
     /* A round adds one token more than it drafts. */
-    limits.levels = smaller(left - 1, difference(target->context_length, length));
-    limits.levels = smaller(limits.levels, difference(drafter->context_length + 1, length));
+    limits.levels = smaller(left - 1, difference(rt_longest_text(session, RT_TARGET), length));
+    limits.levels =
+        smaller(limits.levels, difference(rt_longest_text(session, RT_DRAFTER) + 1, length));
     return limits;
 }
 
@@ -111,7 +112,7 @@ static rt_branch branch_of(tandem_session *session, const rt_rule *rule, uint32_
     if (rule->warp.temperature > 0) {
         branch.q = rt_distribution(&rule->warp, &logits, id_limit(session), weights);
         session->tree.nodes[node].total = branch.q.total;
-    } else if (rule->shape.kind == RT_DRAFT_CONSTANT) {
+    } else if (rule->shape.kind != RT_DRAFT_BEAM) {
         logits.count = rt_row_below(&logits, id_limit(session));
         branch.q.row = logits;
     } else {
@@ -119,6 +120,29 @@ static rt_branch branch_of(tandem_session *session, const rt_rule *rule, uint32_
     }
     branch.whole = branch.q.total;
     return branch;
+}
+
+/* How sure the drafter is: its largest probability, whose weight is 1; of logits, the gap between
+ * the largest two. */
+static double confidence_of(rt_branch *branch)
+{
+    if (branch->whole > 0)
+        return 1 / branch->whole;
+    rt_two_largest largest = rt_find_largest(branch->q.row.values, branch->q.row.count);
+    branch->sought = true;
+    branch->best = largest.index;
+    return (double)largest.first - (double)largest.second;
+}
+
+/* How many children the nodes of the deepest level get. */
+static void choose_children(tandem_session *session, const rt_shape *shape, const rt_growth *growth,
+                            uint8_t *children)
+{
+    rt_chooser *chooser = &session->model->chooser;
+    memset(children, shape->widths[growth->tree->levels], growth->count);
+    for (uint32_t i = 0; i < growth->count && shape->kind == RT_DRAFT_AUTO; i++)
+        children[i] = rt_choose_children(chooser, growth->tree, growth->branches[i].node,
+                                         confidence_of(&growth->branches[i]));
 }
 
 /* Adds the next level of the tree, from the drafter's last pass over the deepest one. */
@@ -137,7 +161,7 @@ static void grow(tandem_session *session, const rt_rule *rule, const rt_shape *s
         return;
     }
     uint8_t children[RT_MAX_DRAFT + 1];
-    memset(children, shape->widths[level], growth.count);
+    choose_children(session, shape, &growth, children);
     rt_grow_each(&growth, children);
 }
 
@@ -148,15 +172,21 @@ static bool wants_best(const tandem_session *session, const rt_rule *rule, const
            shape->kind == RT_DRAFT_CONSTANT && rt_shape_nodes(shape) == shape->levels;
 }
 
+static bool wants_level(tandem_session *session, const rt_shape *shape)
+{
+    return shape->kind != RT_DRAFT_AUTO ||
+           rt_choose_deeper(&session->model->chooser, &session->tree);
+}
+
 static void draft_tree(tandem_session *session, const rt_rule *rule, const rt_shape *shape,
                        const rt_dice *dice)
 {
     rt_tree *tree = &session->tree;
     bool best = wants_best(session, rule, shape);
     rt_pass pass = {.text = session->length - session->caches[RT_DRAFTER].fed, .rows = 1};
-    session->counts.catch_up += pass.text - 1;
+    session->counts.catch_up_tokens += pass.text - 1;
     pass.best = best;
-    while (tree->levels < shape->levels) {
+    while (tree->levels < shape->levels && wants_level(session, shape)) {
         rt_forward(session, RT_DRAFTER, &pass);
         session->counts.drafter_passes++;
         if (best) {
@@ -172,19 +202,47 @@ static void draft_tree(tandem_session *session, const rt_rule *rule, const rt_sh
     }
 }
 
+/* Whether each round's tree is chosen by what pays. */
+static bool chooses(const tandem_session *session, const rt_rule *rule)
+{
+    return rule->shape.kind == RT_DRAFT_AUTO && session->model->artefact->model_count > 1;
+}
+
+/* Asks whether drafting pays, and how much there is room for. Returns whether to draft. */
+static bool choose_to_draft(tandem_session *session, const rt_rule *rule, const rt_limits *limits,
+                            uint32_t left)
+{
+    uint32_t nodes = smaller(limits->nodes, limits->width);
+    rt_choose_round round = {
+        .temperature = rule->warp.temperature,
+        /* Every node may have to be passed by the drafter, but for a first one. */
+        .nodes = smaller(nodes, limits->passed > 0 ? limits->passed : 1),
+        .levels = limits->levels,
+        .behind = session->length - session->caches[RT_DRAFTER].fed,
+        .left = left,
+        .first = session->counts.tokens == 0,
+    };
+    return rt_choose_begin(&session->model->chooser, &round) > 0;
+}
+
 /* Drafts what there is room for. */
 static void draft(tandem_session *session, const rt_rule *rule, uint32_t left, const rt_dice *dice)
 {
-    if (rule->shape.levels == 0 || session->model->artefact->model_count < 2 ||
-        !rt_holds(session, RT_DRAFTER, session->length))
+    if (rule->shape.levels == 0 || session->model->artefact->model_count < 2)
         return;
-    rt_limits limits = limits_of(session, left);
+    rt_limits limits = {0};
+    if (rt_holds(session, RT_DRAFTER, session->length))
+        limits = limits_of(session, left);
+    if (chooses(session, rule) && !choose_to_draft(session, rule, &limits, left)) {
+        session->counts.idle_rounds++;
+        return;
+    }
     if (rt_shape_within(&rule->shape, &limits).levels == 0)
         return;
     uint32_t behind = session->length - 1 - session->caches[RT_DRAFTER].fed;
     if (behind >= MOST_PENDING) {
         rt_catch_up(session, RT_DRAFTER, session->length - 1);
-        session->counts.catch_up += behind;
+        session->counts.catch_up_tokens += behind;
         limits = limits_of(session, left);
     }
     rt_shape shape = rt_shape_within(&rule->shape, &limits);
@@ -234,8 +292,16 @@ static uint32_t verify(tandem_session *session, const rt_rule *rule, const rt_di
 {
     uint32_t accepted = 0;
     for (uint32_t node = 0;;) {
+        const uint32_t parent = node;
+        bool tries = rt_tree_next_child(&session->tree, node, 0) != 0;
         node = rule->warp.temperature > 0 ? settle(session, rule, dice, node, token)
                                           : settle_greedy(session, rule, best, node, token);
+        if (tries && accepted < TANDEM_STATS_DEPTHS) {
+            session->counts.tried[accepted]++;
+            session->counts.kept[accepted] += node != 0;
+        }
+        if (tries && chooses(session, rule))
+            rt_choose_verified(&session->model->chooser, &session->tree, parent, node);
         if (node == 0)
             return accepted;
         path[accepted++] = node;
@@ -244,8 +310,39 @@ static uint32_t verify(tandem_session *session, const rt_rule *rule, const rt_di
 
 static bool ends_text(const tandem_model *model, int32_t id)
 {
-    return (id == model->artefact->eos_id && id >= 0) ||
+    const tandem_artefact *artefact = model->artefact;
+    for (uint32_t i = 0; i < artefact->further_end_count && i < TANDEM_FURTHER_ENDS; i++)
+        if (id == artefact->further_end_ids[i])
+            return true;
+    return (id == artefact->eos_id && id >= 0) ||
            (model->tokenizer != NULL && rt_tokenizer_is_end(model->tokenizer, id));
+}
+
+/* The text that is to come, looked at ahead for stop texts. */
+typedef struct text_ahead {
+    rt_stop_text stop;
+    rt_decoder decoder;
+} text_ahead;
+
+static void look_ahead(const tandem_session *session, const rt_rule *rule, text_ahead *ahead)
+{
+    ahead->stop.count = 0;
+    if (rule->stop == NULL || rule->stop->count == 0 || session->model->tokenizer == NULL)
+        return;
+    ahead->stop = *rule->stop;
+    ahead->decoder = session->decoder;
+}
+
+/* Whether a token completes a stop text. The session's text buffer is free until it is written. */
+static bool completes_stop(tandem_session *session, const rt_rule *rule, text_ahead *ahead,
+                           int32_t id)
+{
+    if (ahead->stop.count == 0)
+        return false;
+    size_t bytes = rt_decoder_push(&ahead->decoder, session->model->tokenizer, id,
+                                   rule->show_special, session->text);
+    rt_stop_push(&ahead->stop, session->text, bytes, NULL);
+    return ahead->stop.found;
 }
 
 /* Appends the kept nodes and the token behind them to the text, up to its end. Returns how many
@@ -254,18 +351,36 @@ static uint32_t append(tandem_session *session, const rt_rule *rule, const uint3
                        uint32_t accepted, int32_t token, bool *ended)
 {
     uint32_t count = 0;
+    text_ahead ahead;
+    look_ahead(session, rule, &ahead);
     *ended = false;
     while (count <= accepted && !*ended) {
         int32_t id = count < accepted ? session->tree.nodes[path[count]].id : token;
         session->ids[session->length + count++] = id;
-        *ended = !rule->ignore_end && ends_text(session->model, id);
+        *ended = completes_stop(session, rule, &ahead, id) ||
+                 (!rule->ignore_end && ends_text(session->model, id));
     }
     return count;
+}
+
+static void count_round(tandem_session *session, uint32_t tokens, uint32_t accepted, double seconds)
+{
+    rt_counts *counts = &session->counts;
+    const uint32_t drafted = session->tree.count - 1;
+    counts->tokens += tokens;
+    counts->rounds++;
+    counts->drafted += drafted;
+    counts->accepted += accepted;
+    if (drafted == 0) {
+        counts->plain_rounds++;
+        counts->plain_seconds += seconds;
+    }
 }
 
 bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left)
 {
     rt_tree *tree = &session->tree;
+    const double start = rt_seconds();
     const rt_dice dice = {rule->seed, session->number, session->round++};
     rt_tree_start(tree, session->ids[session->length - 1]);
     draft(session, rule, left, &dice);
@@ -283,9 +398,8 @@ bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left)
     if (session->caches[RT_DRAFTER].tail > 0)
         rt_commit(session, RT_DRAFTER, path, count - 1);
     session->length += count;
-    session->counts.tokens += count;
-    session->counts.rounds++;
-    session->counts.drafted += tree->count - 1;
-    session->counts.accepted += accepted;
+    count_round(session, count, accepted, rt_seconds() - start);
+    if (chooses(session, rule))
+        rt_choose_end(&session->model->chooser, tree, count, rt_seconds() - start);
     return ended;
 }

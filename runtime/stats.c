@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
 
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -34,8 +36,8 @@ static double ratio(double numerator, double denominator)
     return denominator > 0 ? numerator / denominator : 0;
 }
 
-/* Reading weights is what a pass costs: a round reads the target's once and the drafter's once per
- * guess. */
+/* Reading weights is what a pass costs: a round reads the target's once and the drafter's once for
+ * each level of its tree. */
 static double memory_bound_speed_up(const tandem_artefact *artefact, double efficiency,
                                     double depth)
 {
@@ -44,6 +46,18 @@ static double memory_bound_speed_up(const tandem_artefact *artefact, double effi
     double c = ratio((double)artefact->models[RT_DRAFTER].weights_read_per_pass,
                      (double)artefact->models[RT_TARGET].weights_read_per_pass);
     return efficiency / (1 + c * depth);
+}
+
+/* Fewer rounds without a draft than this say little about plain decoding. */
+#define FEWEST_PLAIN_ROUNDS 8
+
+/* Tokens per second over those of the rounds without a draft. */
+static double measured_speed_up(const rt_counts *counts)
+{
+    if (counts->plain_rounds < FEWEST_PLAIN_ROUNDS)
+        return 0;
+    double plain = ratio(counts->plain_seconds, (double)counts->plain_rounds);
+    return plain * ratio((double)counts->tokens, counts->seconds);
 }
 
 void rt_stats(const tandem_session *session, tandem_stats *stats)
@@ -61,10 +75,18 @@ void rt_stats(const tandem_session *session, tandem_stats *stats)
         .rounds = counts->rounds,
         .drafted = counts->drafted,
         .accepted = counts->accepted,
+        .drafter_passes = counts->drafter_passes,
+        .catch_up_tokens = counts->catch_up_tokens,
+        .plain_rounds = counts->plain_rounds,
+        .idle_rounds = counts->idle_rounds,
+        .evictions = counts->evictions,
         .block_efficiency = efficiency,
         .acceptance = ratio((double)counts->accepted, (double)counts->drafted),
         .mbsu = memory_bound_speed_up(model->artefact, efficiency,
                                       ratio((double)counts->drafter_passes, rounds)),
+        .speed_up = measured_speed_up(counts),
+        .target_seconds = counts->pass_seconds[RT_TARGET],
+        .drafter_seconds = counts->pass_seconds[RT_DRAFTER],
         .stop = counts->stop,
         .slots = model->slots[RT_TARGET],
         .threads = model->threads,
@@ -72,6 +94,8 @@ void rt_stats(const tandem_session *session, tandem_stats *stats)
         .peak_bytes = peak_bytes(),
         .budget_bytes = model->budget_bytes,
     };
+    memcpy(stats->tried_by_depth, counts->tried, sizeof counts->tried);
+    memcpy(stats->kept_by_depth, counts->kept, sizeof counts->kept);
 }
 
 const char *rt_stop_name(tandem_stop stop)
@@ -80,43 +104,171 @@ const char *rt_stop_name(tandem_stop stop)
         [TANDEM_STOP_NONE] = "none",       [TANDEM_STOP_LENGTH] = "length",
         [TANDEM_STOP_END] = "end",         [TANDEM_STOP_SLOTS] = "slots",
         [TANDEM_STOP_CONTEXT] = "context", [TANDEM_STOP_CANCELLED] = "cancelled",
+        [TANDEM_STOP_TEXT] = "text",
     };
     return names[stop];
 }
 
+/* --- writing --- */
+
+/* Text that is written as far as there is room, and counted beyond it. */
+typedef struct writer {
+    char *text;
+    size_t capacity, length;
+} writer;
+
+static void put(writer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(writer *out, const char *format, ...)
+{
+    va_list arguments;
+    size_t left = out->length < out->capacity ? out->capacity - out->length : 0;
+    va_start(arguments, format);
+    int length = vsnprintf(left > 0 ? out->text + out->length : NULL, left, format, arguments);
+    va_end(arguments);
+    out->length += length > 0 ? (size_t)length : 0;
+}
+
+/* Depths at which something was verified. */
+static uint32_t depths_of(const tandem_stats *stats)
+{
+    uint32_t depths = 0;
+    while (depths < TANDEM_STATS_DEPTHS && stats->tried_by_depth[depths] > 0)
+        depths++;
+    return depths;
+}
+
+static double kept_part(const tandem_stats *stats, uint32_t depth)
+{
+    return ratio((double)stats->kept_by_depth[depth], (double)stats->tried_by_depth[depth]);
+}
+
+/* One number of the JSON object. */
+typedef struct figure {
+    const char *name;
+    size_t offset;
+    enum { FIGURE_WHOLE, FIGURE_SHORT, FIGURE_REAL } kind; /* uint64_t, uint32_t, double */
+    int digits;
+} figure;
+
+#define WHOLE(field)                                                                               \
+    {                                                                                              \
+#field, offsetof(tandem_stats, field), FIGURE_WHOLE, 0                                     \
+    }
+#define SHORT(field)                                                                               \
+    {                                                                                              \
+#field, offsetof(tandem_stats, field), FIGURE_SHORT, 0                                     \
+    }
+#define REAL(field, digits)                                                                        \
+    {                                                                                              \
+#field, offsetof(tandem_stats, field), FIGURE_REAL, digits                                 \
+    }
+static const figure figures[] = {
+    WHOLE(prompt_tokens),
+    WHOLE(tokens),
+    REAL(prefill_seconds, 6),
+    REAL(seconds, 6),
+    REAL(tokens_per_second, 3),
+    WHOLE(rounds),
+    WHOLE(plain_rounds),
+    WHOLE(idle_rounds),
+    WHOLE(drafted),
+    WHOLE(accepted),
+    WHOLE(drafter_passes),
+    WHOLE(catch_up_tokens),
+    WHOLE(evictions),
+    REAL(block_efficiency, 4),
+    REAL(acceptance, 4),
+    REAL(mbsu, 4),
+    REAL(speed_up, 3),
+    REAL(target_seconds, 6),
+    REAL(drafter_seconds, 6),
+    SHORT(slots),
+    SHORT(threads),
+    WHOLE(planned_bytes),
+    WHOLE(peak_bytes),
+    WHOLE(budget_bytes),
+};
+
+static void put_figure(writer *out, const tandem_stats *stats, const figure *row)
+{
+    const char *field = (const char *)stats + row->offset;
+    uint64_t whole = 0;
+    uint32_t number = 0;
+    double real = 0;
+    put(out, "\"%s\": ", row->name);
+    switch (row->kind) {
+    case FIGURE_WHOLE:
+        memcpy(&whole, field, sizeof whole);
+        put(out, "%llu", (unsigned long long)whole);
+        break;
+    case FIGURE_SHORT:
+        memcpy(&number, field, sizeof number);
+        put(out, "%u", number);
+        break;
+    case FIGURE_REAL:
+        memcpy(&real, field, sizeof real);
+        put(out, "%.*f", row->digits, real);
+        break;
+    }
+}
+
 int rt_stats_json(const tandem_stats *stats, char *text, size_t capacity)
 {
-    return snprintf(
-        text, capacity,
-        "{\"prompt_tokens\": %llu, \"tokens\": %llu, \"prefill_seconds\": %.6f, "
-        "\"seconds\": %.6f, \"tokens_per_second\": %.3f, \"rounds\": %llu, \"drafted\": %llu, "
-        "\"accepted\": %llu, \"block_efficiency\": %.4f, \"acceptance\": %.4f, \"mbsu\": %.4f, "
-        "\"stop\": \"%s\", \"slots\": %u, \"threads\": %u, \"planned_bytes\": %llu, "
-        "\"peak_bytes\": %llu, \"budget_bytes\": %llu}",
-        (unsigned long long)stats->prompt_tokens, (unsigned long long)stats->tokens,
-        stats->prefill_seconds, stats->seconds, stats->tokens_per_second,
-        (unsigned long long)stats->rounds, (unsigned long long)stats->drafted,
-        (unsigned long long)stats->accepted, stats->block_efficiency, stats->acceptance,
-        stats->mbsu, rt_stop_name(stats->stop), stats->slots, stats->threads,
-        (unsigned long long)stats->planned_bytes, (unsigned long long)stats->peak_bytes,
-        (unsigned long long)stats->budget_bytes);
+    writer out = {text, capacity, 0};
+    put(&out, "{");
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        put_figure(&out, stats, &figures[i]);
+        put(&out, ", ");
+    }
+    put(&out, "\"acceptance_by_depth\": [");
+    for (uint32_t i = 0; i < depths_of(stats); i++)
+        put(&out, "%s%.4f", i > 0 ? ", " : "", kept_part(stats, i));
+    put(&out, "], \"stop\": \"%s\"}", rt_stop_name(stats->stop));
+    return (int)out.length;
+}
+
+static void put_draft(writer *out, const tandem_stats *stats)
+{
+    if (stats->idle_rounds * 2 > stats->rounds)
+        put(out, "draft      off in %llu of %llu rounds: it does not pay here\n",
+            (unsigned long long)stats->idle_rounds, (unsigned long long)stats->rounds);
+    if (stats->drafted == 0)
+        return;
+    put(out, "draft      %llu of %llu tokens kept, by depth", (unsigned long long)stats->accepted,
+        (unsigned long long)stats->drafted);
+    for (uint32_t i = 0; i < depths_of(stats); i++)
+        put(out, " %.2f", kept_part(stats, i));
+    put(out, "; %llu drafter passes, %llu tokens to catch up, %llu rounds without\n",
+        (unsigned long long)stats->drafter_passes, (unsigned long long)stats->catch_up_tokens,
+        (unsigned long long)stats->plain_rounds);
+}
+
+static void put_memory(writer *out, const tandem_stats *stats)
+{
+    put(out, "memory     peak %.2f MiB, planned %.2f MiB, budget ",
+        tandem_plan_mebibytes(stats->peak_bytes), tandem_plan_mebibytes(stats->planned_bytes));
+    if (stats->budget_bytes > 0)
+        put(out, "%.2f MiB", tandem_plan_mebibytes(stats->budget_bytes));
+    else
+        put(out, "none");
+    put(out, "; %u slots, %llu evictions, %u thread%s\n", stats->slots,
+        (unsigned long long)stats->evictions, stats->threads, stats->threads == 1 ? "" : "s");
 }
 
 int rt_stats_text(const tandem_stats *stats, char *text, size_t capacity)
 {
-    char budget[48] = "none";
-    if (stats->budget_bytes > 0)
-        snprintf(budget, sizeof budget, "%.2f MB", (double)stats->budget_bytes / 1e6);
-    return snprintf(text, capacity,
-                    "prompt     %llu tokens in %.3f s\n"
-                    "generated  %llu tokens in %.3f s: %.2f tokens/s (stopped by: %s)\n"
-                    "rounds     %llu: block efficiency %.3f, acceptance %.3f, "
-                    "memory-bound speed-up %.3f\n"
-                    "memory     peak %.2f MB, planned %.2f MB, budget %s; %u slots, %u thread%s\n",
-                    (unsigned long long)stats->prompt_tokens, stats->prefill_seconds,
-                    (unsigned long long)stats->tokens, stats->seconds, stats->tokens_per_second,
-                    rt_stop_name(stats->stop), (unsigned long long)stats->rounds,
-                    stats->block_efficiency, stats->acceptance, stats->mbsu,
-                    (double)stats->peak_bytes / 1e6, (double)stats->planned_bytes / 1e6, budget,
-                    stats->slots, stats->threads, stats->threads == 1 ? "" : "s");
+    writer out = {text, capacity, 0};
+    put(&out, "prompt     %llu tokens in %.3f s\n", (unsigned long long)stats->prompt_tokens,
+        stats->prefill_seconds);
+    put(&out, "generated  %llu tokens in %.3f s: %.2f tokens/s (stopped by: %s)\n",
+        (unsigned long long)stats->tokens, stats->seconds, stats->tokens_per_second,
+        rt_stop_name(stats->stop));
+    put(&out, "rounds     %llu: block efficiency %.3f, memory-bound speed-up %.3f",
+        (unsigned long long)stats->rounds, stats->block_efficiency, stats->mbsu);
+    if (stats->speed_up > 0)
+        put(&out, ", measured %.3f", stats->speed_up);
+    put(&out, "\n");
+    put_draft(&out, stats);
+    put_memory(&out, stats);
+    return (int)out.length;
 }

@@ -50,14 +50,24 @@ typedef struct tandem_error {
 typedef struct tandem_options {
     uint32_t threads;       /* 0: the processors it may use, at most 16 */
     uint32_t slots;         /* tokens per session; 0: as many as the budget and the plan allow */
-    uint32_t sessions;      /* how many can exist at once; 0: one */
+    uint32_t drafter_slots; /* the drafter's, at most `slots`; 0: as many as are of use to it */
+    uint32_t sessions;      /* how many can exist at once; 0: those of the compilation */
     uint64_t memory_budget; /* bytes of resident memory; 0: the budget of the compilation */
     uint64_t text_bytes;    /* the longest text that will be tokenized; 0: 2048 */
     const char *payload;    /* file that ends with the weights; NULL: the artefact's own file */
+    const char *eviction;   /* what full caches drop, such as "tova+caote"; NULL: the artefact's
+                               default; "none": nothing, the text ends */
+    uint32_t evict_step;    /* tokens between evictions, at most half of the slots; 0: the smaller
+                               of 128 and a quarter of the slots */
+    const char *positions;  /* of tokens behind dropped ones: "absolute" (or NULL), up to the
+                               model's context, or "compact", by their ranks, for longer texts */
+    const char *costs;      /* file of save_costs(): what --draft=auto decides by instead of times
+                               that it takes, so that a seed repeats a text; NULL: none */
 } tandem_options;
 
-#define TANDEM_DRAFT_DEFAULT  "2"
+#define TANDEM_DRAFT_DEFAULT  "auto"
 #define TANDEM_TOKENS_DEFAULT 256u
+#define TANDEM_STOP_BYTES     256 /* a stop text is shorter */
 
 /* Choices of one generation. All zero: greedy, TANDEM_TOKENS_DEFAULT tokens, the default draft. */
 typedef struct tandem_generate_options {
@@ -78,6 +88,10 @@ typedef struct tandem_generate_options {
     uint32_t top_k;             /* keeps the k most probable tokens (ties: the lowest ids) */
     double top_p; /* keeps the most probable tokens until they have this part of the mass */
     double min_p; /* keeps tokens with at least this part of the largest probability */
+    /* Texts (NUL-terminated) that end the generation: the first one that is complete, and all that
+     * would come behind it, is not handed out. */
+    const char *const *stop;
+    uint32_t stop_count;
 } tandem_generate_options;
 
 /* What one round added. Text holds whole UTF-8 characters; an incomplete one comes with a later
@@ -93,13 +107,16 @@ typedef struct tandem_piece {
 typedef bool (*tandem_callback)(void *user, const tandem_piece *piece);
 
 typedef enum tandem_stop {
-    TANDEM_STOP_NONE = 0, /* nothing was generated yet */
-    TANDEM_STOP_LENGTH,   /* max_tokens */
-    TANDEM_STOP_END,      /* the end-of-text token */
-    TANDEM_STOP_SLOTS,    /* all slots are taken */
-    TANDEM_STOP_CONTEXT,  /* the positions that the model was made for are used up */
-    TANDEM_STOP_CANCELLED /* the callback asked for it */
+    TANDEM_STOP_NONE = 0,  /* nothing was generated yet */
+    TANDEM_STOP_LENGTH,    /* max_tokens */
+    TANDEM_STOP_END,       /* the end-of-text token */
+    TANDEM_STOP_SLOTS,     /* all slots are taken */
+    TANDEM_STOP_CONTEXT,   /* the positions that the model was made for are used up */
+    TANDEM_STOP_CANCELLED, /* the callback asked for it */
+    TANDEM_STOP_TEXT       /* one of the texts in options.stop */
 } tandem_stop;
+
+#define TANDEM_STATS_DEPTHS 16u
 
 /* Figures of a session's last generation, and of its model. */
 typedef struct tandem_stats {
@@ -110,10 +127,24 @@ typedef struct tandem_stats {
     double tokens_per_second;   /* tokens / seconds */
     uint64_t rounds;            /* target passes while generating */
     uint64_t drafted, accepted; /* draft tokens */
+    uint64_t drafter_passes;    /* that drafted: one for each level of a tree */
+    uint64_t catch_up_tokens;   /* that the drafter passed beside the last one of the text and its
+                                   own, since it had not seen them: what was accepted at the deepest
+                                   level, and the text of rounds without a draft */
+    uint64_t plain_rounds;      /* rounds in which nothing was drafted */
+    uint64_t idle_rounds;       /* rounds in which auto left the drafter alone, mostly because
+                                   drafting does not pay */
+    uint64_t evictions;         /* times that slots were freed, of both models */
     double block_efficiency;    /* tokens / rounds */
     double acceptance;          /* accepted / drafted; 0 when nothing was drafted */
-    double mbsu;                /* block_efficiency / (1 + c * drafted / rounds), c = the weights
-                                   read by a drafter pass / by a target pass */
+    double mbsu;     /* memory-bound speed-up: block_efficiency / (1 + c * drafter_passes /
+                        rounds), c = the weights read by a drafter pass / by a target pass */
+    double speed_up; /* tokens_per_second over that of its rounds without a draft; 0:
+                        fewer than eight of them, so not known */
+    /* At depth i + 1 of the trees, in so many rounds there was a token to verify, and was one kept.
+     */
+    uint64_t tried_by_depth[TANDEM_STATS_DEPTHS], kept_by_depth[TANDEM_STATS_DEPTHS];
+    double target_seconds, drafter_seconds; /* in passes while generating */
     tandem_stop stop;
     uint32_t slots, threads;
     uint64_t planned_bytes; /* resident memory by the plan for these slots and threads */
@@ -163,6 +194,16 @@ typedef struct tandem_api {
     /* Text of some ids, likewise; not NUL-terminated. */
     tandem_status (*detokenize)(tandem_model *model, const int32_t *ids, size_t count, char *text,
                                 size_t capacity, size_t *bytes);
+
+    /* Writes the session to a file, beside it first: its tokens and, passed through both models
+     * where that has not been done yet, their caches. */
+    tandem_status (*save)(tandem_session *session, const char *path);
+    /* Makes an empty session what it was when it was saved, by a model of the same artefact (with
+     * eviction also: with as many slots and the same policy): it generates the same text. A file
+     * that does not fit or is damaged is refused, and the session stays empty. */
+    tandem_status (*restore)(tandem_session *session, const char *path);
+    /* Writes what passes cost on this device, as far as it was measured, for options.costs. */
+    tandem_status (*save_costs)(tandem_model *model, const char *path);
 } tandem_api;
 
 /* The table itself; artefacts point at it. */

@@ -9,7 +9,7 @@
 #include "runtime/tokenizer.h"
 
 #define RT_TOKENIZER_MAGIC   "TANDEMTK"
-#define RT_TOKENIZER_VERSION UINT32_C(1)
+#define RT_TOKENIZER_VERSION UINT32_C(2)
 
 /* Most pre-tokenizer stages that follow one another. */
 #define RT_TOKENIZER_MOST_STAGES 8
@@ -43,25 +43,30 @@ enum {
     RT_TOKENIZER_BYTE_FALLBACK = 1 << 8, /* unknown characters become byte tokens */
     RT_TOKENIZER_FUSE_UNKNOWN = 1 << 9,  /* unknown characters in a row become one token */
     RT_TOKENIZER_TRIM_SPACES = 1 << 10,  /* spaces in a row count as one, none at both ends */
+    RT_TOKENIZER_NFC = 1 << 11,          /* texts are put into normalisation form C */
 };
 
 /* Sections, in the order of the file. Symbols are tokens, followed by characters that only occur
  * inside of tokens. */
 enum {
-    RT_SECTION_PIECE_STARTS, /* uint32_t[symbols + 1]: where each symbol's bytes begin */
-    RT_SECTION_PIECES,       /* bytes */
-    RT_SECTION_KINDS,        /* uint8_t[vocabulary] */
-    RT_SECTION_MERGE_STARTS, /* uint32_t[symbols + 1]: where merges of each left symbol begin */
-    RT_SECTION_MERGES,       /* rt_merge[], sorted by left and right symbol */
-    RT_SECTION_BYTES,        /* uint32_t[256]: symbol of each byte, or RT_NONE */
-    RT_SECTION_LETTERS,      /* rt_letter[], sorted by code point; none when byte-level */
-    RT_SECTION_SORTED,       /* uint32_t[]: normal tokens in the order of their bytes; only with
-                                RT_TOKENIZER_WHOLE_WORDS */
-    RT_SECTION_SPECIALS,     /* rt_special[], in the order of their bytes */
-    RT_SECTION_STAGES,       /* uint32_t[]: first instruction of each stage's pattern */
-    RT_SECTION_INSTRUCTIONS, /* rt_pattern_instruction[] */
-    RT_SECTION_SETS,         /* rt_pattern_set[] */
-    RT_SECTION_RANGES,       /* rt_pattern_range[] */
+    RT_SECTION_PIECE_STARTS,   /* uint32_t[symbols + 1]: where each symbol's bytes begin */
+    RT_SECTION_PIECES,         /* bytes */
+    RT_SECTION_KINDS,          /* uint8_t[vocabulary] */
+    RT_SECTION_MERGE_STARTS,   /* uint32_t[symbols + 1]: where merges of each left symbol begin */
+    RT_SECTION_MERGES,         /* rt_merge[], sorted by left and right symbol */
+    RT_SECTION_BYTES,          /* uint32_t[256]: symbol of each byte, or RT_NONE */
+    RT_SECTION_LETTERS,        /* rt_letter[], sorted by code point; none when byte-level */
+    RT_SECTION_SORTED,         /* uint32_t[]: normal tokens in the order of their bytes; only with
+                                  RT_TOKENIZER_WHOLE_WORDS */
+    RT_SECTION_SPECIALS,       /* rt_special[], in the order of their bytes */
+    RT_SECTION_STAGES,         /* uint32_t[]: first instruction of each stage's pattern */
+    RT_SECTION_INSTRUCTIONS,   /* rt_pattern_instruction[] */
+    RT_SECTION_SETS,           /* rt_pattern_set[] */
+    RT_SECTION_RANGES,         /* rt_pattern_range[] */
+    RT_SECTION_COMBINING,      /* rt_combining[], ascending; this and the next two only with
+                                  RT_TOKENIZER_NFC */
+    RT_SECTION_DECOMPOSITIONS, /* rt_decomposition[], by code point */
+    RT_SECTION_COMPOSITIONS,   /* rt_composition[], by first and second */
     RT_SECTION_COUNT
 };
 
@@ -78,6 +83,22 @@ enum {
     RT_SPECIAL_TAKES_LEFT = 1,  /* white space before it belongs to it */
     RT_SPECIAL_TAKES_RIGHT = 2, /* white space after it belongs to it */
 };
+
+/* Code points first .. last have this combining class, which is not 0. */
+typedef struct rt_combining {
+    uint32_t first, last, combining_class;
+} rt_combining;
+
+#define RT_MOST_PARTS 4
+
+/* The canonical decomposition of a code point, as far as it goes; zeros behind it. */
+typedef struct rt_decomposition {
+    uint32_t code_point, parts[RT_MOST_PARTS];
+} rt_decomposition;
+
+typedef struct rt_composition {
+    uint32_t first, second, result;
+} rt_composition;
 
 /* A token that is looked for in the text before it is cut into words. */
 typedef struct rt_special {
@@ -113,6 +134,9 @@ static inline uint64_t rt_section_element(unsigned section)
         [RT_SECTION_INSTRUCTIONS] = sizeof(rt_pattern_instruction),
         [RT_SECTION_SETS] = sizeof(rt_pattern_set),
         [RT_SECTION_RANGES] = sizeof(rt_pattern_range),
+        [RT_SECTION_COMBINING] = sizeof(rt_combining),
+        [RT_SECTION_DECOMPOSITIONS] = sizeof(rt_decomposition),
+        [RT_SECTION_COMPOSITIONS] = sizeof(rt_composition),
     };
     return elements[section];
 }

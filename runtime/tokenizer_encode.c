@@ -2,6 +2,7 @@
  * pre-tokenizer's patterns, and each word is merged.
  *
  * SPDX-License-Identifier: MIT */
+#include "runtime/normalize.h"
 #include "runtime/tokenizer_merge.h"
 #include "runtime/utf8.h"
 
@@ -244,12 +245,11 @@ static bool starts_with_space(const rt_tokenizer *t, const char *text, size_t le
                                                      : code_point == ' ' || code_point == 0x2581;
 }
 
-/* Encodes a text without special tokens; `prefixed`: it stands where a space may be put before. */
-static void encode_segment(encoder *e, const char *text, size_t length, bool prefixed)
+/* Encodes a normal text without special tokens; `prefixed`: it stands where a space may be put
+ * before. */
+static void encode_normal(encoder *e, const char *text, size_t length, bool prefixed)
 {
     const rt_tokenizer *t = e->tokenizer;
-    if (length == 0 || e->failed)
-        return;
     bool prefix =
         prefixed && (t->flags & RT_TOKENIZER_PREFIX) != 0 &&
         ((t->flags & RT_TOKENIZER_PREFIX_UNLESS) == 0 || !starts_with_space(t, text, length));
@@ -276,6 +276,28 @@ static void encode_segment(encoder *e, const char *text, size_t length, bool pre
         split_words(e, 0, copy, length + prefix);
     e->scratch -= copy_size;
     e->scratch_bytes += copy_size;
+}
+
+/* The same for a text that may have to be normalised first. */
+static void encode_segment(encoder *e, const char *text, size_t length, bool prefixed)
+{
+    if (length == 0 || e->failed)
+        return;
+    if ((e->tokenizer->flags & RT_TOKENIZER_NFC) == 0 || rt_is_normal(text, length)) {
+        encode_normal(e, text, length, prefixed);
+        return;
+    }
+    char *copy = (char *)e->scratch;
+    length = rt_normalize(e->tokenizer, text, length, copy, e->scratch_bytes);
+    if (length == SIZE_MAX || copy_bytes(length) > e->scratch_bytes) {
+        e->failed = true;
+        return;
+    }
+    e->scratch += copy_bytes(length);
+    e->scratch_bytes -= copy_bytes(length);
+    encode_normal(e, copy, length, prefixed);
+    e->scratch -= copy_bytes(length);
+    e->scratch_bytes += copy_bytes(length);
 }
 
 /* The first of specials[low .. high) whose byte at `depth` is at least `byte`, all of them being

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/warp.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* --- repetition penalty --- */
@@ -55,103 +57,124 @@ void rt_penalise(const rt_warp *warp, const rt_past *past, const rt_row *logits,
 
 /* --- what is kept of a distribution --- */
 
-/* Weights are at most 1 and not negative, so their order is that of their bits. */
-#define MOST_BITS UINT32_C(0x3f800000)
+/* Weights are at most 1 and not negative: their order is that of their bits, of which 30 are used.
+ */
+#define DIGIT_BITS 10u
+#define DIGITS     3u
+#define BUCKETS    (1u << DIGIT_BITS)
 
-static float from_bits(uint32_t bits)
+/* Where a selection of the largest weights ends. */
+typedef struct edge {
+    float weight;
+    double above, equal; /* how many weights are larger, and as large; or their sums */
+} edge;
+
+static uint32_t bits_of(float weight)
 {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    uint32_t bits;
+    memcpy(&bits, &weight, sizeof bits);
+    return bits;
 }
 
-/* How much a row has above a weight: how many entries, or their sum. */
-typedef double (*amount_above)(const rt_weights *weights, float weight);
-
-static double count_above(const rt_weights *weights, float weight)
+/* How much the weights that agree with `known` in the digits before the given one have in each
+ * bucket of it: their number, or their sum. */
+static void fill_buckets(const rt_row *row, uint32_t known, uint32_t digit, bool sums,
+                         double buckets[BUCKETS])
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < weights->row.count; i++)
-        count += weights->row.values[i] > weight;
-    return count;
-}
-
-static double mass_above(const rt_weights *weights, float weight)
-{
-    enum { LANES = 8 };
-    double lanes[LANES] = {0}, sum = 0;
-    const float *values = weights->row.values;
-    uint32_t i = 0;
-    for (; i + LANES <= weights->row.count; i += LANES)
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            lanes[lane] += values[i + lane] > weight ? (double)values[i + lane] : 0;
-    for (; i < weights->row.count; i++)
-        sum += values[i] > weight ? (double)values[i] : 0;
-    for (uint32_t lane = 0; lane < LANES; lane++)
-        sum += lanes[lane];
-    return sum;
-}
-
-/* The least weight that has less than `amount` above it: the one at which a selection of the
- * largest weights ends. Bisection over the bits of a weight: 30 passes. */
-static float find_edge(const rt_weights *weights, amount_above amount_of, double amount)
-{
-    uint32_t lower = 0, upper = MOST_BITS;
-    while (lower < upper) {
-        uint32_t middle = lower + (upper - lower) / 2;
-        if (amount_of(weights, from_bits(middle)) < amount)
-            upper = middle;
-        else
-            lower = middle + 1;
+    const uint32_t shift = DIGIT_BITS * (DIGITS - 1 - digit);
+    for (uint32_t i = 0; i < BUCKETS; i++)
+        buckets[i] = 0;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const float weight = row->values[i];
+        const uint32_t prefix = bits_of(weight) >> shift;
+        if (prefix >> DIGIT_BITS == known && weight > 0)
+            buckets[prefix % BUCKETS] += sums ? (double)weight : 1;
     }
-    return from_bits(upper);
 }
 
-/* Drops all weights below `edge` and, of those equal to it, the ones behind the first `ties`. */
-static void keep_from(rt_weights *weights, float edge, double ties)
+/* Drops the weights below the least one. */
+static void drop_below(const rt_weights *weights, float least)
 {
     float *values = weights->row.values;
-    for (uint32_t i = 0; i < weights->row.count; i++) {
-        if (values[i] == edge)
-            ties--;
-        if (values[i] < edge || (values[i] == edge && ties < 0))
-            values[i] = 0;
+    for (uint32_t i = 0; i < weights->row.count; i++)
+        values[i] = values[i] >= least ? values[i] : 0;
+}
+
+/* The largest weight down to which the weights come to `amount`, in number or in sum; found digit
+ * by digit, by three passes. */
+static edge find_edge(const rt_weights *weights, bool sums, double amount)
+{
+    double buckets[BUCKETS], above = 0, equal = 0;
+    uint32_t known = 0;
+    for (uint32_t digit = 0; digit < DIGITS; digit++) {
+        fill_buckets(&weights->row, known, digit, sums, buckets);
+        uint32_t bucket = BUCKETS - 1, last = 0;
+        for (; bucket > 0 && !(above + buckets[bucket] >= amount); bucket--) {
+            above += buckets[bucket];
+            last = buckets[bucket] > 0 ? bucket : last;
+        }
+        /* Rounding may leave the sum short of the amount: then the edge is the least weight. */
+        if (buckets[bucket] == 0 && last > 0) {
+            bucket = last;
+            above -= buckets[bucket];
+        }
+        known = known << DIGIT_BITS | bucket;
+        equal = buckets[bucket];
     }
-    weights->total = rt_sum(values, weights->row.count);
+    edge result = {.above = above, .equal = equal};
+    memcpy(&result.weight, &known, sizeof known);
+    return result;
+}
+
+/* Drops the weights below the edge and, of those equal to it, the last ones but `ties`. */
+static void keep_from(rt_weights *weights, float least, double ties, double equal)
+{
+    float *values = weights->row.values;
+    const uint32_t count = weights->row.count;
+    drop_below(weights, least);
+    for (uint32_t i = count; i > 0 && equal > ties; i--)
+        if (values[i - 1] == least) {
+            values[i - 1] = 0;
+            equal--;
+        }
+    weights->total = rt_sum(values, count);
 }
 
 static void keep_top_k(rt_weights *weights, uint32_t k)
 {
     if (k == 0 || k >= weights->row.count)
         return;
-    float edge = find_edge(weights, count_above, k);
-    if (edge > 0)
-        keep_from(weights, edge, k - count_above(weights, edge));
+    const edge found = find_edge(weights, false, k);
+    if (found.weight > 0)
+        keep_from(weights, found.weight, k - found.above, found.equal);
 }
 
 static void keep_top_p(rt_weights *weights, double p)
 {
     if (!(p > 0 && p < 1))
         return;
-    double mass = p * weights->total;
-    float edge = find_edge(weights, mass_above, mass);
-    if (!(edge > 0))
+    const double mass = p * weights->total;
+    const edge found = find_edge(weights, true, mass);
+    if (!(found.weight > 0))
         return;
     /* As many of the equals as it takes to reach the mass. */
-    double missing = (mass - mass_above(weights, edge)) / (double)edge;
-    double ties = (double)(uint64_t)missing;
-    keep_from(weights, edge, ties < missing ? ties + 1 : ties);
+    const double weight = (double)found.weight, equal = rint(found.equal / weight);
+    const double missing = (mass - found.above) / weight;
+    keep_from(weights, found.weight, missing > 1 ? ceil(missing) : 1, equal);
 }
 
 static void keep_min_p(rt_weights *weights, double part)
 {
-    float *values = weights->row.values;
+    const rt_row *row = &weights->row;
     if (!(part > 0))
         return;
-    double least = part * (double)rt_find_largest(values, weights->row.count).first;
-    for (uint32_t i = 0; i < weights->row.count; i++)
-        values[i] = (double)values[i] < least ? 0 : values[i];
-    weights->total = rt_sum(values, weights->row.count);
+    const double least = part * (double)rt_find_largest(row->values, row->count).first;
+    /* The least weight of binary32 that is not below it. */
+    float edge_weight = (float)least;
+    if ((double)edge_weight < least)
+        edge_weight = nextafterf(edge_weight, INFINITY);
+    drop_below(weights, edge_weight);
+    weights->total = rt_sum(row->values, row->count);
 }
 
 rt_weights rt_distribution(const rt_warp *warp, const rt_row *logits, uint32_t limit,

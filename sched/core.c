@@ -43,8 +43,8 @@ void sched_core_release(sched_core *core)
     td_release(context, core->size);
     td_release(context, core->own);
     td_release(context, core->unit_of);
-    sched_lists *const lists[] = {&core->inputs, &core->readers, &core->reads, &core->users,
-                                  &core->members, &core->before, &core->after};
+    sched_lists *const lists[] = {&core->inputs,  &core->readers, &core->reads, &core->users,
+                                  &core->members, &core->before,  &core->after};
     for (size_t i = 0; i < TD_COUNT_OF(lists); i++)
         sched_lists_release(context, lists[i]);
     memset(core, 0, sizeof *core);
@@ -97,11 +97,11 @@ td_status sched_core_link_units(sched_core *core, const sched_edge *extra, size_
                    td_array_push(context, &after, extra[e]);
     td_status status = complete ? TD_OK : td_fail_memory(context);
     if (status == TD_OK)
-        status = sched_lists_make(context, core->unit_count, before.items, before.count,
-                                  &core->before);
+        status =
+            sched_lists_make(context, core->unit_count, before.items, before.count, &core->before);
     if (status == TD_OK)
-        status = sched_lists_make(context, core->unit_count, after.items, after.count,
-                                  &core->after);
+        status =
+            sched_lists_make(context, core->unit_count, after.items, after.count, &core->after);
     td_array_release(context, &before);
     td_array_release(context, &after);
     td_release(context, seen);
@@ -253,8 +253,8 @@ static td_status convert_all(maker *m)
                             &core->inputs));
     TD_TRY(sched_lists_make(core->context, core->count, m->readers.items, m->readers.count,
                             &core->readers));
-    TD_TRY(sched_lists_make(core->context, core->count, m->reads.items, m->reads.count,
-                            &core->reads));
+    TD_TRY(
+        sched_lists_make(core->context, core->count, m->reads.items, m->reads.count, &core->reads));
     TD_TRY(sched_lists_make(core->context, core->group_count, m->users.items, m->users.count,
                             &core->users));
     return make_single_units(core);
@@ -275,9 +275,9 @@ td_status sched_core_make(const sched_problem *problem, sched_core *core)
     m.order = td_allocate(context, count * sizeof *m.order);
     m.seen = td_allocate(context, count * sizeof *m.seen);
     td_status status = sched_core_allocate_nodes(core);
-    if (status == TD_OK && (m.number == NULL || m.root == NULL || m.persistent == NULL ||
-                            m.user_count == NULL || m.largest == NULL || m.group == NULL ||
-                            m.order == NULL || m.seen == NULL))
+    if (status == TD_OK &&
+        (m.number == NULL || m.root == NULL || m.persistent == NULL || m.user_count == NULL ||
+         m.largest == NULL || m.group == NULL || m.order == NULL || m.seen == NULL))
         status = td_fail_memory(context);
     if (status == TD_OK) {
         memset(m.group, 0xff, count * sizeof *m.group);
@@ -308,8 +308,8 @@ static uint64_t run(const sched_core *core, uint32_t node, uint32_t *left, uint6
             continue;
         dying += core->size[group];
         if (core->takes[r]) {
-            const uint64_t taken = core->size[group] < core->bytes[node] ? core->size[group]
-                                                                         : core->bytes[node];
+            const uint64_t taken =
+                core->size[group] < core->bytes[node] ? core->size[group] : core->bytes[node];
             if (core->bytes[node] - taken < need)
                 need = core->bytes[node] - taken;
         }

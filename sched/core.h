@@ -3,19 +3,19 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Let D be the set of executed nodes, closed under inputs. A *group* is a buffer: a node's own and
- * all views of it. It is alive in D when its node is in D and it is persistent or one of its *users*
- * (nodes that read a member) is not. live(D) is the sum of the sizes of the groups alive in D;
- * running v from D costs live(D) + need(v | D) + workspace(v), where need is v's own size, less what
- * it takes over in place. Searches rest on two properties:
+ * all views of it. It is alive in D when its node is in D and it is persistent or one of its
+ * *users* (nodes that read a member) is not. live(D) is the sum of the sizes of the groups alive in
+ * D; running v from D costs live(D) + need(v | D) + workspace(v), where need is v's own size, less
+ * what it takes over in place. Searches rest on two properties:
  *
  *   (S) live is submodular: live(D + v) - live(D) never grows with D, because groups that die at v
  *       in D also do in every larger set;
  *   (N) need(v | D) never grows with D.
  *
- * Where every output that may be taken over has exactly the size of what takes it over (always so in
- * graphs from the IR) the core is `exact`: it agrees with sched_trace for every order. Else a taken
- * buffer may be larger than what lies in it, and which one depends on the order; then the core counts
- * natural sizes and is a lower bound of sched_trace for every order.
+ * Where every output that may be taken over has exactly the size of what takes it over (always so
+ * in graphs from the IR) the core is `exact`: it agrees with sched_trace for every order. Else a
+ * taken buffer may be larger than what lies in it, and which one depends on the order; then the
+ * core counts natural sizes and is a lower bound of sched_trace for every order.
  *
  * Nodes are grouped in *units*, runs of nodes that are executed without a break; at first each node
  * is a unit (sched/reduce.c makes larger ones). Nodes are numbered in a topological order. */
@@ -46,28 +46,28 @@ typedef struct sched_core {
     uint32_t count, group_count;
     uint64_t base; /* alive before the first step */
     bool exact;
-    uint32_t *origin;                 /* by node: its number where the core was made from */
-    uint64_t *bytes, *kept;           /* by node: its own buffer; what of it stays after the step */
-    uint64_t *workspace;              /* by node */
-    sched_lists inputs, readers;      /* by node: nodes */
-    sched_lists reads;                /* by node: groups that can die here */
-    bool *takes;                      /* beside reads.items: may this one be taken over? */
-    uint64_t *size;                   /* by group */
-    sched_lists users;                /* by group: nodes, ascending */
-    uint32_t *own;                    /* by node: the group that it makes, if one that can die */
+    uint32_t *origin;            /* by node: its number where the core was made from */
+    uint64_t *bytes, *kept;      /* by node: its own buffer; what of it stays after the step */
+    uint64_t *workspace;         /* by node */
+    sched_lists inputs, readers; /* by node: nodes */
+    sched_lists reads;           /* by node: groups that can die here */
+    bool *takes;                 /* beside reads.items: may this one be taken over? */
+    uint64_t *size;              /* by group */
+    sched_lists users;           /* by group: nodes, ascending */
+    uint32_t *own;               /* by node: the group that it makes, if one that can die */
 
     uint32_t unit_count;
-    uint32_t *unit_of;                /* by node */
-    sched_lists members;              /* by unit: nodes in order of execution */
-    sched_lists before, after;        /* by unit: units */
+    uint32_t *unit_of;         /* by node */
+    sched_lists members;       /* by unit: nodes in order of execution */
+    sched_lists before, after; /* by unit: units */
 } sched_core;
 
 /* Makes the core of a problem; linear in the graph. Every node is a unit. */
 td_status sched_core_make(const sched_problem *problem, sched_core *core);
 void sched_core_release(sched_core *core);
 
-/* The core of a stretch of an order: `units` (an order of all units), of which those in [begin, end)
- * become a problem of their own. origin is the number of a node in `core`; units keep their
+/* The core of a stretch of an order: `units` (an order of all units), of which those in [begin,
+ * end) become a problem of their own. origin is the number of a node in `core`; units keep their
  * members, and unit i of the part is units[begin + i]. Linear in the graph. */
 td_status sched_core_part(const sched_core *core, const uint32_t *units, uint32_t begin,
                           uint32_t end, sched_core *part);

@@ -120,11 +120,11 @@ static td_status fill(cutter *c, uint32_t *place)
     part->takes = c->takes.items;
     c->takes.items = NULL;
     TD_TRY(sched_lists_make(context, part->count, c->inputs.items, c->inputs.count, &part->inputs));
-    TD_TRY(sched_lists_make(context, part->count, c->readers.items, c->readers.count,
-                            &part->readers));
+    TD_TRY(
+        sched_lists_make(context, part->count, c->readers.items, c->readers.count, &part->readers));
     TD_TRY(sched_lists_make(context, part->count, c->reads.items, c->reads.count, &part->reads));
-    TD_TRY(sched_lists_make(context, part->group_count, c->users.items, c->users.count,
-                            &part->users));
+    TD_TRY(
+        sched_lists_make(context, part->group_count, c->users.items, c->users.count, &part->users));
     TD_TRY(sched_lists_make(context, part->unit_count, c->members.items, c->members.count,
                             &part->members));
     return sched_core_link_units(part, c->after.items, c->after.count);

@@ -1,298 +1,25 @@
-/* The table of orderers, and the quick ones: file, dfs, greedy, auto.
+/* The table of orderers, and ordering by a row's name.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sched/problem.h"
+#include "sched/orderers.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t reader_count(const sched_problem *problem, uint32_t node)
-{
-    return problem->first_reader[node + 1] - problem->first_reader[node];
-}
-
-/* --- file: the order of the model file --- */
-
-static td_status order_file(const sched_problem *problem, const sched_options *options,
-                            uint32_t *order)
-{
-    (void)options;
-    for (uint32_t i = 0; i < problem->node_count; i++)
-        order[i] = i;
-    uint64_t peak;
-    return sched_evaluate(problem, order, &peak);
-}
-
-/* --- dfs: from the sinks, operands with much behind them first (as in XLA's DFS scheduler) --- */
-
-typedef struct dfs_rank {
-    uint64_t extra_users, bytes; /* transitive sums, saturating */
-    uint32_t node;
-} dfs_rank;
-
-static uint64_t saturating_add(uint64_t a, uint64_t b)
-{
-    uint64_t sum;
-    return td_add(a, b, &sum) ? sum : UINT64_MAX;
-}
-
-static int compare_ranks(const void *left, const void *right)
-{
-    const dfs_rank *a = left, *b = right;
-    if (a->extra_users != b->extra_users)
-        return a->extra_users > b->extra_users ? -1 : 1;
-    if (a->bytes != b->bytes)
-        return a->bytes > b->bytes ? -1 : 1;
-    return a->node < b->node ? -1 : a->node > b->node;
-}
-
-typedef struct dfs_frame {
-    uint32_t node, next; /* next: which of its sorted operands comes next */
-} dfs_frame;
-
-typedef struct dfs {
-    const sched_problem *problem;
-    dfs_rank *ranks;  /* by node */
-    dfs_rank *sorted; /* operands, at first_input of each node, sorted when it is entered */
-    bool *entered;
-    dfs_frame *stack;
-    uint32_t *order, placed;
-} dfs;
-
-/* Ranks need a topological order; the one of the file may not be one, so nodes are ranked in the
- * order of a first Kahn sweep kept in `order`. */
-static void rank_nodes(dfs *d)
-{
-    const sched_problem *problem = d->problem;
-    for (uint32_t step = 0; step < problem->node_count; step++) {
-        const uint32_t node = d->order[step];
-        const uint32_t users = reader_count(problem, node);
-        dfs_rank rank = {users > 1 ? users - 1 : 0, problem->nodes[node].bytes, node};
-        for (uint32_t k = 0; k < problem->nodes[node].input_count; k++) {
-            const dfs_rank *input = &d->ranks[sched_inputs(problem, node)[k]];
-            rank.extra_users = saturating_add(rank.extra_users, input->extra_users);
-            rank.bytes = saturating_add(rank.bytes, input->bytes);
-        }
-        d->ranks[node] = rank;
-    }
-}
-
-static void enter(dfs *d, uint32_t node, uint32_t *depth)
-{
-    const sched_node *self = &d->problem->nodes[node];
-    dfs_rank *operands = d->sorted + self->first_input;
-    for (uint32_t k = 0; k < self->input_count; k++)
-        operands[k] = d->ranks[sched_inputs(d->problem, node)[k]];
-    qsort(operands, self->input_count, sizeof *operands, compare_ranks);
-    d->entered[node] = true;
-    d->stack[(*depth)++] = (dfs_frame){node, 0};
-}
-
-static void visit(dfs *d, uint32_t sink)
-{
-    uint32_t depth = 0;
-    enter(d, sink, &depth);
-    while (depth > 0) {
-        dfs_frame *frame = &d->stack[depth - 1];
-        const sched_node *self = &d->problem->nodes[frame->node];
-        if (frame->next == self->input_count) {
-            d->order[d->placed++] = frame->node;
-            depth--;
-            continue;
-        }
-        const uint32_t operand = d->sorted[self->first_input + frame->next++].node;
-        if (!d->entered[operand])
-            enter(d, operand, &depth);
-    }
-}
-
-static td_status order_dfs(const sched_problem *problem, const sched_options *options,
-                           uint32_t *order)
-{
-    (void)options;
-    td_context *context = problem->context;
-    const size_t count = problem->node_count + (size_t)1;
-    uint32_t *waiting = td_allocate(context, count * sizeof *waiting);
-    dfs d = {.problem = problem, .order = order};
-    d.ranks = td_allocate(context, count * sizeof *d.ranks);
-    d.sorted = td_allocate(context, (problem->input_count + (size_t)1) * sizeof *d.sorted);
-    d.entered = td_allocate(context, count * sizeof *d.entered);
-    d.stack = td_allocate(context, count * sizeof *d.stack);
-    td_status status = TD_OK;
-    if (waiting == NULL || d.ranks == NULL || d.sorted == NULL || d.entered == NULL ||
-        d.stack == NULL) {
-        status = td_fail_memory(context);
-    } else {
-        sched_any_order(problem, waiting, order);
-        rank_nodes(&d);
-        for (uint32_t i = 0; i < problem->node_count; i++)
-            if (reader_count(problem, i) == 0 && !d.entered[i])
-                visit(&d, i);
-    }
-    td_release(context, waiting);
-    td_release(context, d.ranks);
-    td_release(context, d.sorted);
-    td_release(context, d.entered);
-    td_release(context, d.stack);
-    return status;
-}
-
-/* --- greedy: the ready node that frees most (as in XLA's list scheduler) --- */
-
-typedef struct candidate {
-    int64_t gain; /* bytes freed minus bytes defined */
-    uint32_t users, node;
-} candidate;
-
-/* Whether a goes before b: more gain, then more users, then file order. */
-static bool better(const candidate *a, const candidate *b)
-{
-    if (a->gain != b->gain)
-        return a->gain > b->gain;
-    if (a->users != b->users)
-        return a->users > b->users;
-    return a->node < b->node;
-}
-
-/* A binary heap; a node whose gain grew is pushed again and its stale entries are skipped. */
-typedef struct heap {
-    candidate *items;
-    size_t count;
-} heap;
-
-static void heap_push(heap *h, candidate item)
-{
-    size_t i = h->count++;
-    for (; i > 0 && better(&item, &h->items[(i - 1) / 2]); i = (i - 1) / 2)
-        h->items[i] = h->items[(i - 1) / 2];
-    h->items[i] = item;
-}
-
-static candidate heap_pop(heap *h)
-{
-    const candidate top = h->items[0], last = h->items[--h->count];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= h->count)
-            break;
-        if (child + 1 < h->count && better(&h->items[child + 1], &h->items[child]))
-            child++;
-        if (!better(&h->items[child], &last))
-            break;
-        h->items[i] = h->items[child];
-        i = child;
-    }
-    h->items[i] = last;
-    return top;
-}
-
-typedef struct greedy {
-    const sched_problem *problem;
-    uint32_t *waiting, *unread;
-    bool *done;
-    heap ready;
-} greedy;
-
-static candidate weigh(const greedy *g, uint32_t node)
-{
-    const sched_node *self = &g->problem->nodes[node];
-    int64_t gain = -(int64_t)self->bytes;
-    for (uint32_t k = 0; k < self->input_count; k++) {
-        const uint32_t input = sched_inputs(g->problem, node)[k];
-        if (g->unread[input] == 1 && !g->problem->nodes[input].persistent)
-            gain += (int64_t)g->problem->nodes[input].bytes;
-    }
-    return (candidate){gain, reader_count(g->problem, node), node};
-}
-
-static void run_greedy(greedy *g, uint32_t *order)
-{
-    const sched_problem *problem = g->problem;
-    for (uint32_t i = 0; i < problem->node_count; i++) {
-        g->waiting[i] = problem->nodes[i].input_count;
-        g->unread[i] = reader_count(problem, i);
-    }
-    for (uint32_t i = 0; i < problem->node_count; i++)
-        if (g->waiting[i] == 0)
-            heap_push(&g->ready, weigh(g, i));
-    for (uint32_t step = 0; g->ready.count > 0;) {
-        const uint32_t node = heap_pop(&g->ready).node;
-        if (g->done[node])
-            continue;
-        g->done[node] = true;
-        order[step++] = node;
-        for (uint32_t k = 0; k < problem->nodes[node].input_count; k++) {
-            const uint32_t input = sched_inputs(problem, node)[k];
-            if (--g->unread[input] != 1)
-                continue;
-            /* One reader is left: it now frees this input. */
-            for (uint32_t r = problem->first_reader[input]; r < problem->first_reader[input + 1];
-                 r++)
-                if (!g->done[problem->readers[r]] && g->waiting[problem->readers[r]] == 0)
-                    heap_push(&g->ready, weigh(g, problem->readers[r]));
-        }
-        for (uint32_t r = problem->first_reader[node]; r < problem->first_reader[node + 1]; r++)
-            if (--g->waiting[problem->readers[r]] == 0)
-                heap_push(&g->ready, weigh(g, problem->readers[r]));
-    }
-}
-
-static td_status order_greedy(const sched_problem *problem, const sched_options *options,
-                              uint32_t *order)
-{
-    (void)options;
-    td_context *context = problem->context;
-    const size_t count = problem->node_count + (size_t)1;
-    greedy g = {.problem = problem};
-    g.waiting = td_allocate(context, count * sizeof *g.waiting);
-    g.unread = td_allocate(context, count * sizeof *g.unread);
-    g.done = td_allocate(context, count * sizeof *g.done);
-    g.ready.items = td_allocate(context, (count + problem->input_count) * sizeof *g.ready.items);
-    td_status status = TD_OK;
-    if (g.waiting == NULL || g.unread == NULL || g.done == NULL || g.ready.items == NULL)
-        status = td_fail_memory(context);
-    else
-        run_greedy(&g, order);
-    td_release(context, g.waiting);
-    td_release(context, g.unread);
-    td_release(context, g.done);
-    td_release(context, g.ready.items);
-    return status;
-}
-
-/* --- auto: every other row; the first of the best is kept --- */
-
-static td_status order_auto(const sched_problem *problem, const sched_options *options,
-                            uint32_t *order)
-{
-    td_context *context = problem->context;
-    uint32_t *tried = td_allocate(context, (problem->node_count + (size_t)1) * sizeof *tried);
-    if (tried == NULL)
-        return td_fail_memory(context);
-    uint64_t best = UINT64_MAX;
-    td_status status = TD_OK;
-    for (const sched_orderer *row = sched_orderers; row->name != NULL && status == TD_OK; row++) {
-        uint64_t peak;
-        if (row->order == order_auto)
-            continue;
-        status = row->order(problem, options, tried);
-        if (status == TD_OK)
-            status = sched_evaluate(problem, tried, &peak);
-        if (status == TD_OK && peak < best) {
-            best = peak;
-            memcpy(order, tried, problem->node_count * sizeof *order);
-        }
-    }
-    td_release(context, tried);
-    return status;
-}
-
 const sched_orderer sched_orderers[] = {
-    {"file", "the order of the model file", order_file},
-    {"dfs", "depth first from the results, operands with most behind them first", order_dfs},
-    {"greedy", "always the ready node that frees most memory", order_greedy},
-    {"auto", "the best of all others", order_auto},
+    {"file", "the order of the model file", sched_order_file},
+    {"random", "a random order, by the seed", sched_order_random},
+    {"bfs", "breadth first", sched_order_bfs},
+    {"dfs", "depth first from the results, operands with most behind them first", sched_order_dfs},
+    {"greedy", "always the ready node that frees most memory", sched_order_greedy},
+    {"postorder", "depth first, operands that need most beyond what they leave first",
+     sched_order_postorder},
+    {"beam", "the best WIDTH sets of nodes after each step, from the first node on",
+     sched_order_beam},
+    {"beam-backward", "the same from the last node to the first", sched_order_beam_backward},
+    {"local", "the best quick order, improved stretch by stretch", sched_order_local},
+    {"exact", "wide searches for a proof from the start", sched_order_exact},
+    {"auto", "all others, as far as the limit goes; the best is kept", sched_order_auto},
     {NULL, NULL, NULL},
 };
 
@@ -304,25 +31,91 @@ const sched_orderer *sched_find_orderer(const char *name)
     return NULL;
 }
 
+sched_effort sched_effort_of(const sched_options *options)
+{
+    sched_effort effort = {.work = UINT64_MAX};
+    if (options->work_limit > 0)
+        effort.work = options->work_limit;
+    else if (options->time_limit <= 0)
+        effort.work = SCHED_USUAL_WORK;
+    if (options->time_limit > 0)
+        effort.deadline = sched_now() + options->time_limit;
+    return effort;
+}
+
+static td_status refuse_name(td_context *context, const char *name)
+{
+    td_text known;
+    td_text_init(&known, context);
+    for (const sched_orderer *row = sched_orderers; row->name != NULL; row++)
+        td_text_printf(&known, "%s%s", row == sched_orderers ? "" : ", ", row->name);
+    const td_status status =
+        known.failed ? td_fail_memory(context)
+                     : td_fail(context, TD_USAGE,
+                               "unknown orderer \"%s\"; known are %s, and NAME:WIDTH for beams",
+                               name, known.data);
+    td_text_release(&known);
+    return status;
+}
+
+/* Splits "NAME:WIDTH". */
+static td_status find_row(td_context *context, const char *text, const sched_orderer **row,
+                          uint32_t *width)
+{
+    char name[32];
+    const char *colon = strchr(text, ':');
+    const size_t length = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    if (length >= sizeof name)
+        return refuse_name(context, text);
+    memcpy(name, text, length);
+    name[length] = '\0';
+    *row = sched_find_orderer(name);
+    if (*row == NULL)
+        return refuse_name(context, text);
+    if (colon == NULL)
+        return TD_OK;
+    char *end;
+    const unsigned long number = strtoul(colon + 1, &end, 10);
+    if (strncmp(name, "beam", 4) != 0 || colon[1] < '0' || colon[1] > '9' || *end != '\0' ||
+        number == 0 || number > 1000000)
+        return td_fail(context, TD_USAGE,
+                       "orderer \"%s\": expected a width from 1 to 1000000, as in beam:64", text);
+    *width = (uint32_t)number;
+    return TD_OK;
+}
+
+td_status sched_order(const sched_problem *problem, const char *name, const sched_options *options,
+                      uint32_t *order, sched_report *report)
+{
+    const sched_orderer *row = NULL;
+    sched_options adapted = {0};
+    if (options != NULL)
+        adapted = *options;
+    TD_TRY(find_row(problem->context, name, &row, &adapted.width));
+    *report = (sched_report){.chosen = row->name};
+    TD_TRY(row->order(problem, &adapted, report, order));
+    TD_TRY(sched_evaluate(problem, order, &report->peak));
+    const uint64_t bound = sched_lower_bound(problem);
+    if (bound > report->lower_bound)
+        report->lower_bound = bound;
+    return TD_OK;
+}
+
 td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_options *options,
                             uint64_t *peak, uint64_t *lower_bound, const char **chosen)
 {
     td_context *context = graph->module->context;
-    const sched_orderer *row = sched_find_orderer(orderer);
-    if (row == NULL)
-        return td_fail(context, TD_USAGE,
-                       "unknown orderer \"%s\"; known are file, dfs, greedy and auto", orderer);
     sched_problem problem;
+    sched_report report;
     TD_TRY(sched_problem_from_graph(graph, &problem));
     uint32_t *order = td_allocate(context, (problem.node_count + (size_t)1) * sizeof *order);
     td_status status = order == NULL ? td_fail_memory(context) : TD_OK;
     if (status == TD_OK)
-        status = row->order(&problem, options, order);
-    if (status == TD_OK)
-        status = sched_evaluate(&problem, order, peak);
+        status = sched_order(&problem, orderer, options, order, &report);
     if (status == TD_OK) {
-        *lower_bound = sched_lower_bound(&problem);
-        *chosen = row->name;
+        *peak = report.peak;
+        *lower_bound = report.lower_bound;
+        *chosen = report.chosen;
         /* Moving each node to the end in turn leaves the list in the new order. */
         for (uint32_t step = 0; step < problem.node_count; step++)
             ir_graph_move_node(graph, (ir_node *)(uintptr_t)problem.nodes[order[step]].node, NULL);

@@ -104,8 +104,8 @@ static void fill_inputs(sched_problem *problem, const sched_edge *edges, size_t 
     uint32_t kept = 0;
     for (uint32_t i = 0; i < problem->node_count; i++) {
         sched_node *node = &problem->nodes[i];
-        const uint32_t end = i + 1 < problem->node_count ? problem->nodes[i + 1].first_input
-                                                         : (uint32_t)edge_count;
+        const uint32_t end =
+            i + 1 < problem->node_count ? problem->nodes[i + 1].first_input : (uint32_t)edge_count;
         const uint32_t begin = node->first_input;
         node->first_input = kept;
         for (uint32_t k = begin; k < end; k++)
@@ -157,7 +157,8 @@ static const ir_node *producer_of(const ir_value *value)
 /* Whether a value lies at the start of the buffer of the node that made it. */
 static bool starts_buffer(const ir_value *value)
 {
-    while (value->kind == IR_VALUE_RESULT && (ir_op(value->producer->op)->flags & IR_FLAG_VIEW) != 0)
+    while (value->kind == IR_VALUE_RESULT &&
+           (ir_op(value->producer->op)->flags & IR_FLAG_VIEW) != 0)
         value = value->producer->inputs[0];
     return value->output == 0;
 }

@@ -2,29 +2,32 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * In what follows P is the set executed when a step runs, net(U | P) what unit U adds to live memory and
- * cost(U | P) its largest step above live(P). By (S) and (N) of core.h both shrink, or stay, as P grows.
+ * In what follows P is the set executed when a step runs, net(U | P) what unit U adds to live
+ * memory and cost(U | P) its largest step above live(P). By (S) and (N) of core.h both shrink, or
+ * stay, as P grows.
  *
  * Advance. Let V be ready as soon as U has run (every other unit before V comes before U), let
- * net(V) <= 0 wherever V runs and cost(V | P + U) <= cost(U | P) - net(U | P). Then V may follow U at once:
- * move it there in any order. Steps in between see live(P + V) <= live(P) and need no more than before; V
- * itself stays under what U had needed. (A descent needs no waiting: Liu's hill-valley segments.)
+ * net(V) <= 0 wherever V runs and cost(V | P + U) <= cost(U | P) - net(U | P). Then V may follow U
+ * at once: move it there in any order. Steps in between see live(P + V) <= live(P) and need no more
+ * than before; V itself stays under what U had needed. (A descent needs no waiting: Liu's
+ * hill-valley segments.)
  *
  * Delay. Let V come before every other unit that waits for U, let net(U) >= 0 wherever U runs,
- * cost(U | P) - net(U | P) <= cost(V | P + U), and let nobody else be able to take over what U reads. Then
- * U may run right before V: steps in between see live(P - U) <= live(P), and U itself stays under what V
- * needs: live(P - U) + cost(U) = live(P) - net(U) + cost(U). (A climb is put off as long as possible.)
+ * cost(U | P) - net(U | P) <= cost(V | P + U), and let nobody else be able to take over what U
+ * reads. Then U may run right before V: steps in between see live(P - U) <= live(P), and U itself
+ * stays under what V needs: live(P - U) + cost(U) = live(P) - net(U) + cost(U). (A climb is put off
+ * as long as possible.)
  *
- * Both tests must hold for every P, so they use bounds: groups that surely die (all their users lie in the
- * unit or before it) for the most that a unit can add, groups that may die for the least. More deaths
- * lower cost by no more than they lower net, so cost - net is least with the fewest deaths and largest with
- * the most.
+ * Both tests must hold for every P, so they use bounds: groups that surely die (all their users lie
+ * in the unit or before it) for the most that a unit can add, groups that may die for the least.
+ * More deaths lower cost by no more than they lower net, so cost - net is least with the fewest
+ * deaths and largest with the most.
  *
  * Order. Nodes u and v that read the same and are read by the same nodes may change places. If
- * kept(u) <= kept(v), during(u) <= during(v) and during(v) - kept(v) <= during(u) - kept(u) (during: own bytes
- * and workspace), then u may go first: exchange them in an order where v does; the first step costs no
- * more, what lies between sees kept(u) instead of kept(v), and the second costs kept(u) + during(v) <=
- * kept(v) + during(u). */
+ * kept(u) <= kept(v), during(u) <= during(v) and during(v) - kept(v) <= during(u) - kept(u)
+ * (during: own bytes and workspace), then u may go first: exchange them in an order where v does;
+ * the first step costs no more, what lies between sees kept(u) instead of kept(v), and the second
+ * costs kept(u) + during(v) <= kept(v) + during(u). */
 #include "sched/reduce.h"
 
 #include <stdlib.h>
@@ -42,12 +45,12 @@ typedef struct reducer {
     td_context *context;
     uint64_t *ancestors; /* by node: a row of bits; NULL when the graph is too large */
     size_t words;
-    uint32_t *unit;       /* by node: its unit, named by the first member */
-    uint32_t *next;       /* by node: the next member, or SCHED_NONE */
-    uint32_t *tail;       /* by unit: the last member */
-    uint32_t *inside;     /* by group: users inside the unit at hand */
-    uint32_t *read;       /* by group: of those, how many have run */
-    bounds *known;        /* by unit */
+    uint32_t *unit;   /* by node: its unit, named by the first member */
+    uint32_t *next;   /* by node: the next member, or SCHED_NONE */
+    uint32_t *tail;   /* by unit: the last member */
+    uint32_t *inside; /* by group: users inside the unit at hand */
+    uint32_t *read;   /* by group: of those, how many have run */
+    bounds *known;    /* by unit */
 } reducer;
 
 static bool is_before(const reducer *r, uint32_t ancestor, uint32_t node)
@@ -114,9 +117,7 @@ static void simulate(reducer *r, uint32_t unit, bool most_deaths, int64_t *net, 
             const bool whole = r->inside[group] == sched_list_length(&core->users, group);
             if (++r->read[group] < r->inside[group])
                 continue;
-            /* What a unit made cannot die in it while others are still to read it. */
-            if (!whole && !(most_deaths ? r->inside[group] < SCHED_NONE / 2
-                                        : others_are_before(r, group, unit)))
+            if (!whole && !most_deaths && !others_are_before(r, group, unit))
                 continue;
             dying += size;
             const uint64_t rest = core->bytes[node] > size ? core->bytes[node] - size : 0;
@@ -160,8 +161,8 @@ static uint32_t leader_of(const reducer *r, uint32_t follower)
     uint32_t latest = SCHED_NONE;
     for (uint32_t node = follower; node != SCHED_NONE; node = r->next[node])
         sched_for_each(input, &r->core->inputs, node) if (r->unit[*input] != follower &&
-                                                          (latest == SCHED_NONE ||
-                                                           *input > latest)) latest = *input;
+                                                          (latest == SCHED_NONE || *input > latest))
+            latest = *input;
     if (latest == SCHED_NONE)
         return SCHED_NONE;
     const uint32_t leader = r->unit[latest];
@@ -302,9 +303,9 @@ static bool takes_something(const sched_core *core, uint32_t node)
 static bool may_go_first(const sched_core *core, const twin *u, const twin *v)
 {
     return u->hash == v->hash && u->kept <= v->kept && u->during <= v->during &&
-           v->during - v->kept <= u->during - u->kept && same_list(&core->inputs, u->node, v->node) &&
-           same_list(&core->readers, u->node, v->node) &&
-           same_list(&core->reads, u->node, v->node);
+           v->during - v->kept <= u->during - u->kept &&
+           same_list(&core->inputs, u->node, v->node) &&
+           same_list(&core->readers, u->node, v->node) && same_list(&core->reads, u->node, v->node);
 }
 
 typedef TD_ARRAY(sched_edge) edge_array;
@@ -377,8 +378,8 @@ td_status sched_reduce(sched_core *core)
     r.inside = td_allocate(context, groups * sizeof *r.inside);
     r.read = td_allocate(context, groups * sizeof *r.read);
     td_status status = TD_OK;
-    if (r.unit == NULL || r.next == NULL || r.tail == NULL || r.known == NULL ||
-        r.inside == NULL || r.read == NULL)
+    if (r.unit == NULL || r.next == NULL || r.tail == NULL || r.known == NULL || r.inside == NULL ||
+        r.read == NULL)
         status = td_fail_memory(context);
     else
         status = find_ancestors(&r);
@@ -405,7 +406,7 @@ td_status sched_find_cuts(const sched_core *core, const uint32_t *units, uint32_
     td_context *context = core->context;
     const uint32_t n = core->unit_count;
     uint32_t *place = td_allocate(context, (n + (size_t)1) * sizeof *place);
-    uint32_t *least = td_allocate(context, (n + (size_t)1) * sizeof *least);
+    int64_t *least = td_allocate(context, (n + (size_t)1) * sizeof *least);
     if (place == NULL || least == NULL) {
         td_release(context, place);
         td_release(context, least);
@@ -415,27 +416,18 @@ td_status sched_find_cuts(const sched_core *core, const uint32_t *units, uint32_
         place[units[i]] = i;
     /* least[p]: over all behind p, the smallest of the latest places that one waits for. Behind a
      * cut p everything waits, through others behind it, for p. */
-    uint32_t running = SCHED_NONE;
+    int64_t running = INT64_MAX;
     for (uint32_t i = n; i-- > 0;) {
-        uint32_t latest = 0;
-        bool waits = false;
-        sched_for_each(other, &core->before, units[i])
-        {
-            waits = true;
-            latest = place[*other] > latest ? place[*other] : latest;
-        }
+        int64_t latest = -1;
+        sched_for_each(other, &core->before, units[i]) latest =
+            place[*other] > latest ? place[*other] : latest;
         least[i] = running;
-        if (!waits)
-            running = 0;
-        else if (latest < running)
-            running = latest;
-        if (!waits && i > 0)
-            running = 0;
+        running = latest < running ? latest : running;
     }
     uint32_t most = 0; /* over all before p, the largest of the earliest places that wait for one */
     *count = 0;
     for (uint32_t p = 0; p < n; p++) {
-        if (most <= p && (least[p] == SCHED_NONE || least[p] >= p))
+        if (most <= p && least[p] >= p)
             cuts[(*count)++] = p;
         uint32_t earliest = SCHED_NONE;
         sched_for_each(other, &core->after, units[p]) earliest =

@@ -7,8 +7,8 @@
 #include "sched/core.h"
 
 /* Joins units and orders interchangeable ones, such that an order of the units with the least
- * peak is one of the least peak of all. Up to SCHED_CLOSURE_NODES nodes this knows all ancestors (quadratic
- * bits); above, only neighbours. */
+ * peak is one of the least peak of all. Up to SCHED_CLOSURE_NODES nodes this knows all ancestors
+ * (quadratic bits); above, only neighbours. */
 #define SCHED_CLOSURE_NODES 16384
 td_status sched_reduce(sched_core *core);
 

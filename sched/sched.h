@@ -76,27 +76,48 @@ void sched_trace_release(td_context *context, sched_trace *trace);
 /* Only the peak of an order. */
 td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, uint64_t *peak);
 
-/* The largest single step: no order can need less. */
+/* The largest single step: what a node reads, writes and needs beside. No order can need less. */
 uint64_t sched_lower_bound(const sched_problem *problem);
 
 /* --- orderers --- */
 
 typedef struct sched_options {
-    uint64_t seed;
-    double time_limit; /* seconds; 0: none */
+    uint64_t seed;       /* of `random` and of ties; 0: ties fall as in the file */
+    double time_limit;   /* seconds; 0: none. A result then depends on the machine's speed, but more
+                            time never gives a worse one */
+    uint64_t work_limit; /* steps of the searches; 0: SCHED_USUAL_WORK when there is no time limit
+                            either. Results depend on nothing else */
+    uint32_t width;      /* of beams; 0: 64 */
+    const double *priorities; /* by node, or NULL: bytes by which a beam prefers sets that end with
+                                 the node, such as learned ones */
 } sched_options;
+
+/* About a fifth of a second. */
+#define SCHED_USUAL_WORK UINT64_C(20000000)
+
+/* What an orderer tells beside its order. */
+typedef struct sched_report {
+    uint64_t peak, lower_bound; /* of the order; of every order, as far as is known */
+    const char *chosen;         /* the row whose order it is, such as the winner of `auto` */
+    uint32_t units, parts; /* what reductions left: units, and parts on their own; 0: none ran */
+} sched_report;
 
 typedef struct sched_orderer {
     const char *name, *summary;
-    td_status (*order)(const sched_problem *problem, const sched_options *options, uint32_t *order);
+    td_status (*order)(const sched_problem *problem, const sched_options *options,
+                       sched_report *report, uint32_t *order);
 } sched_orderer;
 
 /* The table of orderers, ended by a row without a name. */
 extern const sched_orderer sched_orderers[];
 const sched_orderer *sched_find_orderer(const char *name); /* NULL when unknown */
 
-/* Orders a graph in place with the named orderer; `auto` runs every row and keeps the
- * best. Nodes with effects on one state keep their order. */
+/* Orders a problem with the orderer of this name; "NAME:WIDTH" sets the width of a beam. TD_USAGE
+ * names those that are known. No options: NULL. */
+td_status sched_order(const sched_problem *problem, const char *name, const sched_options *options,
+                      uint32_t *order, sched_report *report);
+
+/* Orders a graph in place. Nodes with effects on one state keep their order. */
 td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_options *options,
                             uint64_t *peak, uint64_t *lower_bound, const char **chosen);
 

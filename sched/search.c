@@ -2,18 +2,19 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One code serves both directions. Forward a set is what has run, and running v changes live memory by
- * kept(v) - dying(v), where the groups that die are those whose other users have all run. Backward a
- * set is what has been taken off the end; taking off v changes live memory by dying(v) - kept(v), where
- * the same groups come to life: those of whose users none has been taken off. In both cases group g
- * counts for v when every other user's mark equals `backward ? unmarked : marked`.
+ * One code serves both directions. Forward a set is what has run, and running v changes live memory
+ * by kept(v) - dying(v), where the groups that die are those whose other users have all run.
+ * Backward a set is what has been taken off the end; taking off v changes live memory by dying(v) -
+ * kept(v), where the same groups come to life: those of whose users none has been taken off. In
+ * both cases group g counts for v when every other user's mark equals `backward ? unmarked :
+ * marked`.
  *
- * Free moves. Forward: if v fits under max(peak so far, floor) and does not raise live memory, running it
- * at once is as good as anything: by (S) it does not raise live memory at any later set either, so in
- * any completion v may be moved to the front without any step becoming larger (by (N) no other step needs
- * more). Backward: likewise, as (S) says that v had raised live memory (or left it equal) at any
- * smaller set; there, v must not read what another node may take over, for that one could not once v
- * comes after it. A set with a free move has that move as its only child. */
+ * Free moves. Forward: if v fits under max(peak so far, floor) and does not raise live memory,
+ * running it at once is as good as anything: by (S) it does not raise live memory at any later set
+ * either, so in any completion v may be moved to the front without any step becoming larger (by (N)
+ * no other step needs more). Backward: likewise, as (S) says that v had raised live memory (or left
+ * it equal) at any smaller set; there, v must not read what another node may take over, for that
+ * one could not once v comes after it. A set with a free move has that move as its only child. */
 #include "sched/search.h"
 
 #include <stdlib.h>
@@ -170,7 +171,8 @@ static uint32_t some_member(const searcher *s, uint32_t unit)
 
 static bool is_ready(const searcher *s, const uint64_t *marks, uint32_t unit)
 {
-    sched_for_each(other, waits_for(s), unit) if (!marked(marks, some_member(s, *other))) return false;
+    sched_for_each(other, waits_for(s),
+                   unit) if (!marked(marks, some_member(s, *other))) return false;
     return true;
 }
 
@@ -376,8 +378,8 @@ static td_status make_child(searcher *s, const level *from, const candidate *how
             s->listed[parent->moves[m].unit] = child->move_count;
         }
     refresh(s, child, how->unit);
-    sched_for_each(next, lets_go(s), how->unit) if (s->listed[*next] == 0 &&
-                                                    is_ready(s, child->marks, *next))
+    sched_for_each(next, lets_go(s),
+                   how->unit) if (s->listed[*next] == 0 && is_ready(s, child->marks, *next))
     {
         child->moves[child->move_count++] = weigh(s, child->marks, *next);
         s->listed[*next] = child->move_count;
@@ -536,8 +538,8 @@ static td_status run(searcher *s, sched_effort *effort, uint32_t *units, sched_o
     return TD_OK;
 }
 
-td_status sched_search_run(const sched_core *core, const sched_search *search,
-                           sched_effort *effort, uint32_t *units, sched_outcome *outcome)
+td_status sched_search_run(const sched_core *core, const sched_search *search, sched_effort *effort,
+                           uint32_t *units, sched_outcome *outcome)
 {
     searcher s = {.core = core,
                   .search = search,

@@ -9,12 +9,12 @@
 #include "sched/effort.h"
 
 typedef struct sched_search {
-    bool backward;    /* from the last unit to the first */
-    uint32_t width;   /* sets kept of each level */
-    uint64_t bound;   /* only orders that need at most this much; UINT64_MAX: any */
-    uint64_t floor;   /* peaks up to here are equally good: nobody can, or need, do better */
-    bool peak_first;  /* rank sets by their peak so far, then by live memory; else reversed */
-    uint64_t seed;    /* 0: ties fall as in the file; else at random */
+    bool backward;   /* from the last unit to the first */
+    uint32_t width;  /* sets kept of each level */
+    uint64_t bound;  /* only orders that need at most this much; UINT64_MAX: any */
+    uint64_t floor;  /* peaks up to here are equally good: nobody can, or need, do better */
+    bool peak_first; /* rank sets by their peak so far, then by live memory; else reversed */
+    uint64_t seed;   /* 0: ties fall as in the file; else at random */
     const double *priorities; /* by unit, or NULL: bytes by which a set that ends with the unit
                                  ranks better; they change what a beam keeps, never what is right */
 } sched_search;
@@ -28,7 +28,7 @@ typedef struct sched_outcome {
 
 /* Memory: width * units * 8 bytes to remember the way, and two levels of sets. When the effort is
  * spent the search ends with neither found nor complete. */
-td_status sched_search_run(const sched_core *core, const sched_search *search,
-                           sched_effort *effort, uint32_t *units, sched_outcome *outcome);
+td_status sched_search_run(const sched_core *core, const sched_search *search, sched_effort *effort,
+                           uint32_t *units, sched_outcome *outcome);
 
 #endif

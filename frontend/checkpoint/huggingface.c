@@ -122,8 +122,14 @@ static td_status read_tokens(ir_module *module, const char *path, const json_t *
 {
     TD_TRY(fe_huggingface_token(module->context, path, config, "bos_token_id", model->vocabulary,
                                 &model->bos_id));
-    return fe_huggingface_token(module->context, path, config, "eos_token_id", model->vocabulary,
-                                &model->eos_id);
+    int32_t ends[FE_FURTHER_ENDS + 1];
+    uint32_t count;
+    TD_TRY(fe_huggingface_tokens(module->context, path, config, "eos_token_id", model->vocabulary,
+                                 ends, FE_FURTHER_ENDS + 1, &count));
+    model->eos_id = count > 0 ? ends[0] : -1;
+    model->further_end_count = count > 0 ? count - 1 : 0;
+    memcpy(model->further_end_ids, ends + 1, model->further_end_count * sizeof *ends);
+    return TD_OK;
 }
 
 /* generation_config.json, where it is present, has the last word on where text ends. */
@@ -140,8 +146,11 @@ static td_status read_generation(ir_module *module, const char *directory, fe_mo
     json_decref(root);
     if (told.bos_id >= 0)
         model->bos_id = told.bos_id;
-    if (told.eos_id >= 0)
+    if (told.eos_id >= 0) {
         model->eos_id = told.eos_id;
+        model->further_end_count = told.further_end_count;
+        memcpy(model->further_end_ids, told.further_end_ids, sizeof told.further_end_ids);
+    }
     return status;
 }
 

@@ -209,18 +209,37 @@ td_status fe_huggingface_parameters(td_context *context, const char *path, const
     return read_rope(&config, llama->context_length, &llama->rope);
 }
 
-td_status fe_huggingface_token(td_context *context, const char *path, const json_t *root,
-                               const char *key, uint32_t vocabulary, int32_t *id)
+td_status fe_huggingface_tokens(td_context *context, const char *path, const json_t *root,
+                                const char *key, uint32_t vocabulary, int32_t *ids,
+                                uint32_t capacity, uint32_t *count)
 {
     const fields config = {context, path, "", root};
     const json_t *value = find(&config, key);
-    if (json_is_array(value))
-        value = json_array_get(value, 0);
-    if (value != NULL && (!json_is_integer(value) || json_integer_value(value) < -1 ||
-                          json_integer_value(value) >= (json_int_t)vocabulary))
-        return td_fail(context, TD_INVALID,
-                       "%s: \"%s\" must be a token id (or a list of them) below %u", path, key,
-                       vocabulary);
-    *id = value == NULL ? -1 : (int32_t)json_integer_value(value);
+    const size_t all = value == NULL ? 0 : json_is_array(value) ? json_array_size(value) : 1;
+    *count = 0;
+    if (all > capacity)
+        return td_fail(context, TD_INVALID, "%s: \"%s\" lists %zu token ids; at most %u are read",
+                       path, key, all, capacity);
+    for (size_t i = 0; i < all; i++) {
+        const json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(id) || json_integer_value(id) < -1 ||
+            json_integer_value(id) >= (json_int_t)vocabulary)
+            return td_fail(context, TD_INVALID,
+                           "%s: \"%s\" must be a token id (or a list of them) below %u", path, key,
+                           vocabulary);
+        if (json_integer_value(id) >= 0)
+            ids[(*count)++] = (int32_t)json_integer_value(id);
+    }
+    return TD_OK;
+}
+
+td_status fe_huggingface_token(td_context *context, const char *path, const json_t *root,
+                               const char *key, uint32_t vocabulary, int32_t *id)
+{
+    int32_t ids[FE_FURTHER_ENDS + 1];
+    uint32_t count;
+    TD_TRY(
+        fe_huggingface_tokens(context, path, root, key, vocabulary, ids, TD_COUNT_OF(ids), &count));
+    *id = count > 0 ? ids[0] : -1;
     return TD_OK;
 }

@@ -17,7 +17,7 @@
 #define VERSION        1
 #define PAIRS_PER_LINE 10
 
-static const char *const kinds[] = {"raw", "drafter", "target", "mixed"};
+static const char *const kinds[] = {"raw", "drafter", "target", "drafted", "mixed"};
 
 /* --- reading --- */
 
@@ -43,7 +43,8 @@ static td_status read_kind(td_context *context, const json_t *root, fe_counts *c
             return TD_OK;
         }
     return td_fail(context, TD_INVALID,
-                   "\"kind\" is \"%.40s\"; raw, drafter, target and mixed are known", kind);
+                   "\"kind\" is \"%.40s\"; raw, drafter, target, drafted and mixed are known",
+                   kind);
 }
 
 static td_status read_tokenizer(td_context *context, const json_t *root, fe_counts *counts)

@@ -100,7 +100,8 @@ td_status fe_head_choose(td_context *context, const fe_counts *counts,
 /* Fills block efficiency, draft and MBSU of a point whose rows and coverage are known. */
 static void weigh(const fe_trim_costs *costs, fe_trim_point *point)
 {
-    const double alpha = costs->acceptance * point->coverage;
+    const double alpha =
+        costs->acceptance * point->coverage * (1 + FE_SECOND_CHOICE * (1 - point->coverage));
     const double read =
         (double)costs->drafter_body + (double)point->rows * (double)costs->drafter_row;
     const double c = read / (double)costs->target;

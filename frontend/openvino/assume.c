@@ -193,12 +193,34 @@ static void report(const assumer *self, const assumption *place)
                 constant->layer->name, text);
 }
 
+/* The same as a line of the file that --constants reads, which has one list for a place. */
+static void write_line(const assumer *self, const assumption *place, const assumption *last)
+{
+    if (last != NULL && last->constant.offset == place->constant.offset)
+        return;
+    td_text *text = self->reader->options->assumed;
+    const ov_const *constant = &place->constant;
+    td_text_printf(text, "%s  \"%" PRIu64 "\": [", text->length == 0 ? "" : ",\n",
+                   constant->offset);
+    for (uint64_t i = 0; i < constant->elements; i++) {
+        const char *comma = i == 0 ? "" : ", ";
+        if (!place->voted)
+            td_text_printf(text, "%s%.9g", comma,
+                           1 / pow(10000, (double)i / (double)constant->elements));
+        else if (ir_type_is_float(constant->type))
+            td_text_printf(text, "%s%.9g", comma, place->left.number[0]);
+        else
+            td_text_printf(text, "%s%" PRId64, comma, place->left.integer[0][i]);
+    }
+    td_text_printf(text, "]");
+}
+
 td_status ov_assume_constants(ov_reader *reader, const ov_part *parts, void **assumed)
 {
     assumer self = {.reader = reader};
     TD_TRY(collect(&self, parts, assumed));
     vote_all(&self);
-    const assumption *previous = NULL;
+    const assumption *previous = NULL, *written = NULL;
     void *packed = NULL;
     for (size_t i = 0; i < self.count; i++) {
         const ov_layer *layer = self.constants[i].layer;
@@ -207,6 +229,10 @@ td_status ov_assume_constants(ov_reader *reader, const ov_part *parts, void **as
             TD_TRY(pack(&self, place, &packed));
             if (packed != NULL)
                 report(&self, place);
+            if (packed != NULL && reader->options->assumed != NULL) {
+                write_line(&self, place, written);
+                written = place;
+            }
             previous = place;
         }
         assumed[layer->index] = packed;

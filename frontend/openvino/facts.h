@@ -14,7 +14,7 @@ typedef struct ov_facts {
 
 #define OV_NO_FACTS ((ov_facts){-1, -1, -1})
 
-/* The result that maps the columns of a trimmed head, and the constant that it reads. */
+/* The constant, and the result that it is, that maps the columns of a trimmed head. */
 #define OV_HEAD_IDS "d2t"
 
 /* Takes a number of rt_info by its name; other names and what is no number up to INT32_MAX are

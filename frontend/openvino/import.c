@@ -4,6 +4,9 @@
 #include "frontend/openvino/read_internal.h"
 #include "ir/passes/passes.h"
 
+#include <inttypes.h>
+#include <string.h>
+
 /* --- the tokenizer --- */
 
 static td_status find_tokenizer(ir_module *module, const char *path, const char **tokenizer)
@@ -20,6 +23,63 @@ static td_status find_tokenizer(ir_module *module, const char *path, const char 
             return *tokenizer != NULL ? TD_OK : td_fail_memory(module->context);
     }
     return TD_OK;
+}
+
+/* --- a trimmed head --- */
+
+/* The ids of the columns of the logits, from the result of that constant in a graph as imported;
+ * none leaves the model as it is. */
+static td_status take_head_ids(ir_module *module, const char *path, fe_model *model)
+{
+    td_context *context = module->context;
+    const ir_graph *imported = ir_module_find_graph(module, "imported");
+    const ir_constant *offsets = NULL;
+    for (size_t i = 0; imported != NULL && i < imported->output_count; i++)
+        if (imported->outputs[i]->kind == IR_VALUE_CONSTANT &&
+            strcmp(imported->outputs[i]->constant->name, OV_HEAD_IDS) == 0)
+            offsets = imported->outputs[i]->constant;
+    if (offsets == NULL || offsets->missing)
+        return TD_OK;
+    const size_t most = (size_t)(offsets->bytes / sizeof(int64_t));
+    int64_t *read = td_arena_allocate(&module->arena, most + 1, sizeof *read);
+    int32_t *ids = td_arena_allocate(&module->arena, most + 1, sizeof *ids);
+    size_t count = 0;
+    if (read == NULL || ids == NULL)
+        return td_fail_memory(context);
+    TD_TRY(ir_constant_read_i64(context, offsets, most, read, &count));
+    for (size_t j = 0; j < count; j++) {
+        if (read[j] < (j == 0 ? 0 : read[j - 1]) || read[j] > INT32_MAX - (int64_t)j)
+            return td_fail(context, TD_INVALID,
+                           "%s: result \"" OV_HEAD_IDS "\": element %zu is %" PRId64
+                           "; the elements are ids minus their places, and ids ascend",
+                           path, j, read[j]);
+        ids[j] = (int32_t)(read[j] + (int64_t)j);
+    }
+    model->head_ids = ids;
+    model->head_count = (uint32_t)count;
+    return TD_OK;
+}
+
+/* With a trimmed head it is the embedding that knows how many ids there are. */
+static td_status check_head_ids(const ir_graph *forward, const char *path, fe_model *model)
+{
+    const uint32_t columns = model->vocabulary;
+    if (model->head_ids == NULL)
+        return TD_OK;
+    model->vocabulary = 0;
+    for (const ir_node *node = forward->first; node != NULL; node = node->next)
+        if (node->op == IR_OP_embed)
+            model->vocabulary = (uint32_t)node->inputs[0]->shape.dim[0].constant;
+    if (model->head_count == columns && columns > 0 &&
+        (uint32_t)model->head_ids[columns - 1] < model->vocabulary)
+        return TD_OK;
+    return td_fail(model->module->context, TD_INVALID,
+                   "%s: result \"" OV_HEAD_IDS "\" maps %" PRIu32
+                   " columns of the logits to ids up to %" PRId32 ", but there are %" PRIu32
+                   " columns and %" PRIu32 " ids",
+                   path, model->head_count,
+                   model->head_count > 0 ? model->head_ids[model->head_count - 1] : 0, columns,
+                   model->vocabulary);
 }
 
 /* --- the model --- */
@@ -54,20 +114,23 @@ static const bool verify_passes = true;
 /* Reads and raises. Under `summary` a graph that is no decoder is listed as it stands in the file:
  * it is read again, because a pass may have left it half way. */
 static td_status raise_file(td_context *context, const char *path, const fe_options *options,
-                            ov_facts *facts, ir_module **module)
+                            ov_facts *facts, fe_model *model)
 {
-    TD_TRY(ov_read(context, path, options, facts, module));
-    td_status status =
-        ir_run_passes(*module, ir_import_passes, options->print_after, verify_passes);
-    if (status == TD_OK)
-        return TD_OK;
-    ir_module_release(*module);
-    if (status == TD_NO_MEMORY)
+    TD_TRY(ov_read(context, path, options, facts, &model->module));
+    td_status status = take_head_ids(model->module, path, model);
+    if (status == TD_OK) {
+        status =
+            ir_run_passes(model->module, ir_import_passes, options->print_after, verify_passes);
+        if (status == TD_OK)
+            return TD_OK;
+        td_fail_within(context, status, "%s", path);
+    }
+    ir_module_release(model->module);
+    *model = (fe_model){0};
+    if (status == TD_NO_MEMORY || !options->summary)
         return status;
-    if (!options->summary)
-        return td_fail_within(context, status, "%s", path);
-    td_progress(context, 1, "%s: listed as it is in the file: %s", path, context->message);
-    return ov_read(context, path, options, facts, module);
+    td_progress(context, 1, "listed as it is in the file: %s", context->message);
+    return ov_read(context, path, options, facts, &model->module);
 }
 
 td_status fe_import_openvino(td_context *context, const char *path, const fe_options *options,
@@ -75,14 +138,16 @@ td_status fe_import_openvino(td_context *context, const char *path, const fe_opt
 {
     ov_facts facts;
     fe_model imported = {0};
-    TD_TRY(raise_file(context, path, options, &facts, &imported.module));
+    TD_TRY(raise_file(context, path, options, &facts, &imported));
+    bound_rows(imported.module, options);
+    describe(imported.module, &facts, &imported);
     td_status status = find_tokenizer(imported.module, path, &imported.tokenizer_path);
+    if (status == TD_OK && imported.raised)
+        status = check_head_ids(ir_module_find_graph(imported.module, "forward"), path, &imported);
     if (status != TD_OK) {
         ir_module_release(imported.module);
         return status;
     }
-    bound_rows(imported.module, options);
-    describe(imported.module, &facts, &imported);
     *model = imported;
     return TD_OK;
 }

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/frontend.h"
+#include "frontend/openvino/facts.h"
 #include "frontend/openvino/write_graph.h"
 
 #include <inttypes.h>
@@ -175,13 +176,14 @@ static td_status write_node(ov_graph *graph, const ir_node *node)
 
 /* --- results --- */
 
-static void add_result(ov_graph *graph, const char *name, ov_out value)
+/* `name` is the layer's and `output` the result's: no two layers share a name. */
+static void add_result(ov_graph *graph, const char *name, const char *output, ov_out value)
 {
     ov_layer_form result = {
         .type = "Result",
         .version = "opset1",
         .name = name,
-        .attributes = {"output_names", name},
+        .attributes = {"output_names", output},
         .input_count = 1,
         .inputs = &value,
     };
@@ -204,7 +206,7 @@ static void add_sinks(ov_graph *graph, ov_out logits)
         };
         ov_add_layer(&graph->writer, &form);
     }
-    add_result(graph, "logits", logits);
+    add_result(graph, "logits", "logits", logits);
 }
 
 /* The map of a trimmed head: what is to be added to a column for its id. */
@@ -222,7 +224,7 @@ static td_status add_head_ids(ov_graph *graph, const fe_model *model)
     for (uint32_t j = 0; j < model->head_count; j++)
         offsets[j] = (int64_t)model->head_ids[j] - j;
     TD_TRY(ir_module_add_constant_bytes(module, OV_HEAD_IDS, IR_I64, &shape, offsets, &constant));
-    add_result(graph, OV_HEAD_IDS,
+    add_result(graph, "head_ids", OV_HEAD_IDS,
                ov_add_stored(&graph->writer, OV_HEAD_IDS, constant, 1, &count));
     return graph->writer.status;
 }

@@ -47,9 +47,10 @@ static bool text_is(const json_t *object, const char *name, const char *text)
 
 static td_status read_normalizer(fe_vocabulary *v, const json_t *step)
 {
-    /* NFC changes only texts that are not composed yet; texts are taken as they are. */
-    if (text_is(step, "type", "NFC"))
+    if (text_is(step, "type", "NFC")) {
+        v->flags |= RT_TOKENIZER_NFC;
         return TD_OK;
+    }
     if (text_is(step, "type", "Prepend") && text_is(step, "prepend", FE_METASPACE)) {
         v->flags |= RT_TOKENIZER_PREFIX | RT_TOKENIZER_PREFIX_EVERY;
         return TD_OK;

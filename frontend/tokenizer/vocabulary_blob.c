@@ -1,6 +1,7 @@
 /* The blob that the runtime reads in place (runtime/tokenizer_blob.h).
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "frontend/tokenizer/normalization.h"
 #include "frontend/tokenizer/vocabulary.h"
 
 #include "runtime/utf8.h"
@@ -21,6 +22,7 @@ typedef struct writer {
     TD_ARRAY(rt_letter) letters;
     TD_ARRAY(fe_token_entry) specials; /* texts point into pieces, once those are complete */
     TD_ARRAY(uint32_t) sorted;
+    fe_normalization normalization;
     uint32_t bytes[256];
 } writer;
 
@@ -246,6 +248,9 @@ static td_status write_blob(writer *w)
         [RT_SECTION_INSTRUCTIONS] = v->patterns.instructions.count,
         [RT_SECTION_SETS] = v->patterns.sets.count,
         [RT_SECTION_RANGES] = v->patterns.ranges.count,
+        [RT_SECTION_COMBINING] = w->normalization.combining.count,
+        [RT_SECTION_DECOMPOSITIONS] = w->normalization.decompositions.count,
+        [RT_SECTION_COMPOSITIONS] = w->normalization.compositions.count,
     };
     w->header.bytes = sizeof w->header;
     for (unsigned i = 0; i < RT_SECTION_COUNT; i++)
@@ -272,6 +277,9 @@ static td_status write_blob(writer *w)
     copy_section(w, RT_SECTION_INSTRUCTIONS, v->patterns.instructions.items);
     copy_section(w, RT_SECTION_SETS, v->patterns.sets.items);
     copy_section(w, RT_SECTION_RANGES, v->patterns.ranges.items);
+    copy_section(w, RT_SECTION_COMBINING, w->normalization.combining.items);
+    copy_section(w, RT_SECTION_DECOMPOSITIONS, w->normalization.decompositions.items);
+    copy_section(w, RT_SECTION_COMPOSITIONS, w->normalization.compositions.items);
     return TD_OK;
 }
 
@@ -284,6 +292,8 @@ static td_status prepare(writer *w)
     find_bytes(w);
     TD_TRY(find_specials(w));
     TD_TRY(find_sorted(w));
+    if ((w->vocabulary->flags & RT_TOKENIZER_NFC) != 0)
+        TD_TRY(fe_normalization_make(w->context, &w->normalization));
     return write_blob(w);
 }
 
@@ -305,6 +315,7 @@ td_status fe_vocabulary_write(fe_vocabulary *vocabulary, fe_tokenizer *tokenizer
     td_array_release(w.context, &w.letters);
     td_array_release(w.context, &w.specials);
     td_array_release(w.context, &w.sorted);
+    fe_normalization_release(w.context, &w.normalization);
     if (status == TD_OK)
         *tokenizer = (fe_tokenizer){.blob = w.blob,
                                     .bytes = w.header.bytes,

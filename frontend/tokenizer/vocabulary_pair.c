@@ -9,14 +9,17 @@
 
 static const char *const merge_files[] = {"merges.txt", "vocab.bpe"};
 
-/* Pre-tokenizers of tokenizer classes, which are not in these files; GPT-2's where it is none. */
-static const struct class_pretokenizer {
+/* What tokenizer classes do, which is not in these files; GPT-2's where it is none of them. */
+typedef struct class_steps {
     const char *tokenizer_class, *pretokenizer;
-} class_pretokenizers[] = {
-    {"Qwen2Tokenizer", "qwen2"},
-    {"Qwen2TokenizerFast", "qwen2"},
-    {"GPT2Tokenizer", "gpt-2"},
-    {"GPT2TokenizerFast", "gpt-2"},
+    uint32_t flags;
+} class_steps;
+
+static const class_steps classes[] = {
+    {"GPT2Tokenizer", "gpt-2", 0},
+    {"GPT2TokenizerFast", "gpt-2", 0},
+    {"Qwen2Tokenizer", "qwen2", RT_TOKENIZER_NFC},
+    {"Qwen2TokenizerFast", "qwen2", RT_TOKENIZER_NFC},
 };
 
 static td_status read_merge_lines(fe_vocabulary *v, const td_file *file)
@@ -63,12 +66,12 @@ static td_status read_merges(fe_vocabulary *v, const char *path)
                    "a vocabulary alone; merges.txt or vocab.bpe must lie beside it");
 }
 
-static const char *pretokenizer_of(const char *tokenizer_class)
+static const class_steps *find_class(const char *tokenizer_class)
 {
-    for (size_t i = 0; i < TD_COUNT_OF(class_pretokenizers) && tokenizer_class != NULL; i++)
-        if (strcmp(class_pretokenizers[i].tokenizer_class, tokenizer_class) == 0)
-            return class_pretokenizers[i].pretokenizer;
-    return "gpt-2";
+    for (size_t i = 0; i < TD_COUNT_OF(classes) && tokenizer_class != NULL; i++)
+        if (strcmp(classes[i].tokenizer_class, tokenizer_class) == 0)
+            return &classes[i];
+    return &classes[0];
 }
 
 td_status fe_vocabulary_read_pair(fe_vocabulary *v, const td_file *file, json_t *root)
@@ -84,6 +87,7 @@ td_status fe_vocabulary_read_pair(fe_vocabulary *v, const td_file *file, json_t 
     int32_t end = fe_vocabulary_find_any(v, end_of_text);
     if (end >= 0)
         v->tokens.items[end].kind = RT_TOKEN_CONTROL;
-    const char *name = pretokenizer_of(tokenizer_class);
-    return fe_pretokenizer_add(v, (fe_span){name, strlen(name)});
+    const class_steps *steps = find_class(tokenizer_class);
+    v->flags |= steps->flags;
+    return fe_pretokenizer_add(v, (fe_span){steps->pretokenizer, strlen(steps->pretokenizer)});
 }

@@ -8,6 +8,8 @@ const ir_pass ir_fuse_passes[] = {
     {"fuse_residual", "products take the sum with the residual", ir_pass_fuse_residual},
     {"fuse_siblings", "products of one input become one node", ir_pass_fuse_siblings},
     {"fuse_quantize", "quantisation joins what it quantises", ir_pass_fuse_quantize},
+    {"fuse_rope", "heads turn where the attention touches them", ir_pass_fuse_rope},
+    {"add_greedy", "a graph that names the largest logits", ir_pass_add_greedy},
     {NULL, NULL, NULL},
 };
 

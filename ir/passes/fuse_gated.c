@@ -4,6 +4,21 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/fuse.h"
 
+/* Whether two weights differ in their numbers only, so that one piece of code multiplies by either.
+ */
+static bool are_alike(const ir_node *a, const ir_node *b)
+{
+    ir_products products;
+    ir_node_products(a, &products);
+    const ir_constant *left = a->inputs[products.first]->constant;
+    const ir_constant *right = b->inputs[products.first]->constant;
+    if (left->type != right->type || left->group != right->group ||
+        (left->scale == NULL) != (right->scale == NULL) ||
+        (left->zero_point == NULL) != (right->zero_point == NULL))
+        return false;
+    return left->scale == NULL || left->scale->type == right->scale->type;
+}
+
 static td_status visit(ir_node *node, ir_uses *uses)
 {
     if (node->op != IR_OP_gated_silu)
@@ -14,7 +29,7 @@ static td_status visit(ir_node *node, ir_uses *uses)
         if (products[i] == NULL || !fuse_is_read_once(uses, node->inputs[i]) ||
             !ir_shape_equal(&node->inputs[i]->shape, &node->outputs[0]->shape))
             return TD_OK;
-    if (!fuse_are_siblings(products[0], products[1]))
+    if (!fuse_are_siblings(products[0], products[1]) || !are_alike(products[0], products[1]))
         return TD_OK;
     const ir_opcode op =
         products[0]->op == IR_OP_linear ? IR_OP_linear_gated : IR_OP_linear_quantized_gated;

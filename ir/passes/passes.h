@@ -68,11 +68,18 @@ td_status ir_pass_keep_queries(ir_module *module);
  * gated_silu of two products of one input -> linear_gated;
  * a value plus a product -> linear_add;
  * products of one input -> linear_group;
- * quantize_rows of a norm, or of linear_gated in whole blocks -> the producer quantises. */
+ * quantize_rows of a norm, or of linear_gated in whole blocks -> the producer quantises;
+ * rope of k, and of a q that nobody else reads -> the attention rotates. */
 td_status ir_pass_fuse_gated(ir_module *module);
 td_status ir_pass_fuse_residual(ir_module *module);
 td_status ir_pass_fuse_siblings(ir_module *module);
 td_status ir_pass_fuse_quantize(ir_module *module);
+td_status ir_pass_fuse_rope(ir_module *module);
+
+/* Adds a graph "greedy" to a fused module whose logits are those of one product: as "forward", but
+ * its only output is "best": i32[rows, 1], the column of the largest logit of each row, the first
+ * of equals, NaN never. Logits are not stored. Other modules stay as they are. */
+td_status ir_pass_add_greedy(ir_module *module);
 
 /* Adds a constant of dense type f32 or f16 that reads `from` (quantised or not, of the module or
  * not; copied) and converts when read. Reading fails where a finite number exceeds f16. */
@@ -93,6 +100,9 @@ extern const ir_pass ir_import_passes[];
 
 /* The passes that fuse, likewise. */
 extern const ir_pass ir_fuse_passes[];
+
+/* Names of all passes, for --print-after, ended by NULL; ir_print_after refuses others. */
+extern const char *const ir_pass_names[];
 
 /* Prints the module to standard error when `print_after` (may be NULL) is `pass` or "all": for
  * passes that are no row of a list. */

@@ -319,7 +319,7 @@ static void write_report(const bench *self, FILE *stream)
     fprintf(
         stream,
         ".\n\n"
-        "TinyLlama's shape with random weights, %d committed slots, an f32 cache, one thread. A "
+        "TinyLlama's shape with random weights, %d committed slots, an f16 cache, one thread. A "
         "pass\n"
         "takes a chain of k tokens and computes the logits of all; products are its matrix "
         "products\n"

@@ -39,9 +39,11 @@ static td_status build_module(td_context *context, const bench_configuration *co
         status = ir_pass_quantize_activations(model->module);
     if (status == TD_OK)
         status = ir_pass_remove_dead(model->module);
+    if (status == TD_OK)
+        status = ir_run_passes(model->module, ir_fuse_passes, NULL, false);
     model->forward = ir_module_find_graph(model->module, "forward");
-    /* Committing a chain only counts; its entry point runs the products instead, so that both parts
-     * read the same pages. */
+    /* Committing a chain only counts; its entry point runs the products instead, one by one, so
+     * that both parts read the same pages. */
     if (status == TD_OK)
         status = bench_add_products(model->module, model->forward, &model->commit);
     if (status != TD_OK)

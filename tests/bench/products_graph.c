@@ -20,16 +20,6 @@ typedef struct products_builder {
     size_t count;
 } products_builder;
 
-static bool is_product(const ir_node *node)
-{
-    return node->op == IR_OP_linear || node->op == IR_OP_linear_quantized;
-}
-
-static const ir_constant *weight_of(const ir_node *node)
-{
-    return node->inputs[node->op == IR_OP_linear ? 1 : 2]->constant;
-}
-
 static td_status add_input(products_builder *self, const char *name, const char *symbol_name,
                            ir_value **value)
 {
@@ -100,31 +90,42 @@ static td_status quantise(products_builder *self, stand_in *dense)
     return TD_OK;
 }
 
-static td_status replace_input(products_builder *self, const ir_value *input, ir_value **value)
+/* Adds what stands for the activations that a node's products read: one value, or two. */
+static td_status add_activations(products_builder *self, const ir_value *x, bool quantised,
+                                 ir_value **inputs, uint32_t *count)
 {
     stand_in *dense = NULL;
-    if (input->kind == IR_VALUE_CONSTANT)
-        return ir_graph_add_constant(self->graph, input->constant, value);
-    const ir_node *producer = input->producer;
-    const bool quantised = producer != NULL && producer->op == IR_OP_quantize_rows;
-    TD_TRY(find_stand_in(self, quantised ? &producer->inputs[0]->shape : &input->shape, &dense));
-    *value = dense->dense;
-    if (quantised) {
-        TD_TRY(quantise(self, dense));
-        *value = input->output == 0 ? dense->quantised : dense->scales;
+    TD_TRY(find_stand_in(self, &x->shape, &dense));
+    if (!quantised) {
+        inputs[(*count)++] = dense->dense;
+        return TD_OK;
     }
+    TD_TRY(quantise(self, dense));
+    inputs[(*count)++] = dense->quantised;
+    inputs[(*count)++] = dense->scales;
     return TD_OK;
 }
 
-static td_status copy_product(products_builder *self, const ir_node *product)
+/* Each weight of a node, fused or not, gets a plain product. */
+static td_status copy_products(products_builder *self, const ir_node *node,
+                               const ir_products *products)
 {
-    ir_value *inputs[4] = {NULL};
-    ir_node *node;
-    for (uint32_t i = 0; i < product->input_count; i++)
-        TD_TRY(replace_input(self, product->inputs[i], &inputs[i]));
-    TD_TRY(ir_graph_add_node(self->graph, product->op, product->name, product->input_count, inputs,
-                             product->output_count, &node));
-    return ir_node_infer(node);
+    const ir_opcode op = products->quantised ? IR_OP_linear_quantized : IR_OP_linear;
+    for (uint32_t i = 0; i < products->count; i++) {
+        ir_value *inputs[4] = {NULL};
+        ir_node *made;
+        uint32_t count = 0;
+        TD_TRY(add_activations(self, node->inputs[products->activations], products->quantised,
+                               inputs, &count));
+        TD_TRY(ir_graph_add_constant(self->graph, node->inputs[products->first + i]->constant,
+                                     &inputs[count++]));
+        if (products->biases != 0)
+            TD_TRY(ir_graph_add_constant(self->graph, node->inputs[products->biases + i]->constant,
+                                         &inputs[count++]));
+        TD_TRY(ir_graph_add_node(self->graph, op, node->name, count, inputs, 1, &made));
+        TD_TRY(ir_node_infer(made));
+    }
+    return TD_OK;
 }
 
 td_status bench_add_products(ir_module *module, const ir_graph *forward, ir_graph **products)
@@ -133,9 +134,11 @@ td_status bench_add_products(ir_module *module, const ir_graph *forward, ir_grap
     TD_TRY(ir_module_add_graph(module, "products", &self.graph));
     TD_TRY(add_input(&self, "ids", "tokens", &self.ids));
     TD_TRY(add_input(&self, "rows", "rows", &self.rows));
-    for (const ir_node *node = forward->first; node != NULL; node = node->next)
-        if (is_product(node))
-            TD_TRY(copy_product(&self, node));
+    for (const ir_node *node = forward->first; node != NULL; node = node->next) {
+        ir_products operands;
+        if (ir_node_products(node, &operands))
+            TD_TRY(copy_products(&self, node, &operands));
+    }
     TD_TRY(ir_verify(module));
     *products = self.graph;
     return TD_OK;
@@ -146,13 +149,13 @@ void bench_count_products(const ir_graph *forward, double *per_token, double *pe
     const ir_dim *tokens = &forward->inputs[0]->shape.dim[0];
     *per_token = *per_row = 0;
     for (const ir_node *node = forward->first; node != NULL; node = node->next) {
-        if (!is_product(node))
+        ir_products products;
+        if (!ir_node_products(node, &products))
             continue;
-        const ir_shape *shape = &weight_of(node)->shape;
-        const double size = (double)shape->dim[0].constant * (double)shape->dim[1].constant;
-        if (ir_dim_equal(&node->outputs[0]->shape.dim[0], tokens))
-            *per_token += size;
-        else
-            *per_row += size;
+        double *count = ir_dim_equal(&node->outputs[0]->shape.dim[0], tokens) ? per_token : per_row;
+        for (uint32_t i = 0; i < products.count; i++) {
+            const ir_shape *shape = &node->inputs[products.first + i]->constant->shape;
+            *count += (double)shape->dim[0].constant * (double)shape->dim[1].constant;
+        }
     }
 }

@@ -10,8 +10,9 @@
 #define BENCH_STAND_IN_ROWS 64
 
 /* Adds a graph "products" that holds a copy of every product of `forward`, in its order and with
- * the same constants. Their activations are stand-ins with random numbers, one per shape, gathered
- * once at the start (and quantised once where the product reads quantised activations). */
+ * the same constants, fused ones one by one. Their activations are stand-ins with random numbers,
+ * one per shape, gathered once at the start (and quantised once where the product reads quantised
+ * activations). */
 td_status bench_add_products(ir_module *module, const ir_graph *forward, ir_graph **products);
 
 /* Multiplications of all products per token, and of those that run once per row of logits. */

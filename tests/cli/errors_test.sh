@@ -81,7 +81,15 @@ else
     skip vocabulary_mismatch "../shared/data/weights is not there"
 fi
 
-usage() { "$tandem" "$@" 2>/dev/null; [ $? -eq 2 ]; }
+# Bad usage is one line.
+usage() { "$tandem" "$@" 2>"$folder/stderr"; [ $? -eq 2 ] && cat "$folder/stderr" && [ "$(wc -l <"$folder/stderr")" -eq 1 ]; }
+check usage_with_an_unknown_option usage plan --frobnicate
+check usage_without_a_value usage plan --target
+check usage_with_no_layers usage plan --target graphs/target.xml --layers 0
+check usage_with_an_unknown_pass usage plan --target graphs/target.xml --print-after lower
+check usage_of_a_drafter_that_no_one_reads usage perplexity --target a --text b --drafter c
+check another_machines_program_is_not_run refused 1 'does not run on this machine' \
+    "$tandem" run --target graphs/drafter.xml --triple riscv64-linux-gnu -- --prompt x
 check usage_without_output usage compile --target graphs/target.xml
 check usage_with_a_program_option_before_the_dashes usage run --target graphs/target.xml --prompt x
 check usage_with_an_unknown_verb usage frobnicate

@@ -22,7 +22,7 @@ for kv in f32 q8; do # f16 is the default, which pair_test.sh looks at
 done
 
 slot_bytes() {
-    "$tandem" plan "${pair[@]}" "$@" | sed -n 's/^slots: [0-9]* of \([0-9]*\) bytes.*/\1/p'
+    "$tandem" plan "${pair[@]}" "$@" | sed -n 's/^  target  *[0-9]* slots of \([0-9]*\) bytes.*/\1/p'
 }
 slots_get_cheaper() {
     local f32 f16 q8

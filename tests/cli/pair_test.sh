@@ -25,15 +25,43 @@ check greedy_text_is_the_evaluators same "$folder/plain" "$folder/reference"
 check threads_do_not_change_text same "$folder/plain" "$folder/plain-2"
 
 speculative_equals_plain() {
-    local draft
-    for draft in 1 2 3 5 8; do
-        greedy "$folder/pair" --draft "$draft" >"$folder/speculative"
-        same "$folder/plain" "$folder/speculative" || return 1
+    local draft threads
+    for draft in 1 2 3 5 8 16 rsd-c:4 rsd-c:2,2,1 rsd-c:1,3,2 rsd-s:2x5 rsd-s:4x4 auto; do
+        for threads in 1 2; do
+            greedy "$folder/pair" --draft "$draft" --threads $threads >"$folder/speculative"
+            same "$folder/plain" "$folder/speculative" || { echo "--draft $draft"; return 1; }
+        done
     done
 }
 check speculative_text_is_plain_text speculative_equals_plain
+check a_draft_that_is_too_large refused 1 'more than 16 tokens' \
+    "$folder/pair" --prompt a --draft rsd-s:6x4
+check a_draft_of_no_kind refused 1 'rsd-c:2,2,1' "$folder/pair" --prompt a --draft tree
 
-sampled() { "$folder/pair" --prompt "$prompt" --max-tokens 60 --temperature 1 --seed "$1" "${@:2}"; }
+# A penalty changes the greedy text, and every draft changes it in the same way.
+penalised_equals_plain() {
+    local draft
+    greedy "$folder/pair" --draft 0 --repetition-penalty 1.3 --repetition-window 20 >"$folder/a" || return 1
+    ! cmp -s "$folder/plain" "$folder/a" || return 1
+    for draft in 3 rsd-c:2,2 rsd-s:3x3; do
+        greedy "$folder/pair" --draft $draft --repetition-penalty 1.3 --repetition-window 20 >"$folder/b"
+        same "$folder/a" "$folder/b" || return 1
+    done
+}
+check penalised_text_is_plain_text penalised_equals_plain
+
+truncated_samples() {
+    local option
+    for option in "--top-k 5" "--top-p 0.8" "--min-p 0.1"; do
+        "$folder/pair" --prompt "$prompt" --max-tokens 60 --temperature 2 --draft rsd-c:2,2 $option >"$folder/a" &&
+            [ -s "$folder/a" ] || return 1
+    done
+    "$folder/pair" --prompt "$prompt" --max-tokens 60 --ignore-eos --temperature 2 --top-k 1 >"$folder/a" &&
+        "$folder/pair" --prompt "$prompt" --max-tokens 60 --ignore-eos >"$folder/b" && same "$folder/a" "$folder/b"
+}
+check the_most_probable_token_alone_is_greedy truncated_samples
+
+sampled() { "$folder/pair" --prompt "$prompt" --max-tokens 60 --temperature 1 --draft 2 --seed "$1" "${@:2}"; }
 sampling_repeats() {
     sampled 7 >"$folder/a" && sampled 7 >"$folder/b" && sampled 8 >"$folder/c" &&
         same "$folder/a" "$folder/b" && ! cmp -s "$folder/a" "$folder/c"
@@ -43,7 +71,7 @@ check a_seed_repeats_a_sample sampling_repeats
 # number FIELD: a number of the statistics object.
 number() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" "$folder/stats"; }
 statistics() {
-    greedy "$folder/pair" --stats=json >/dev/null 2>"$folder/stats" || return 1
+    greedy "$folder/pair" --draft 3 --stats=json >/dev/null 2>"$folder/stats" || return 1
     cat "$folder/stats"
     local field
     for field in tokens seconds tokens_per_second prefill_seconds rounds block_efficiency \

@@ -1,4 +1,5 @@
-/* An application of a compiled shared library: continues a prompt.
+/* An application of a compiled library or object: continues a prompt. Arguments: the prompt, how
+ * many tokens and, for an object, the file with its weights.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "libpoet.h"
@@ -18,10 +19,12 @@ int main(int argc, char **argv)
     tandem_model *model;
     tandem_session *session;
     tandem_error error;
-    if (argc != 3 || artefact == NULL)
+    if (argc < 3 || artefact == NULL)
         return 2;
     const tandem_api *tandem = artefact->api;
-    if (tandem->open(artefact, NULL, &error, &model) != TANDEM_OK) {
+    tandem_options choices = {0};
+    choices.payload = argc > 3 ? argv[3] : NULL;
+    if (tandem->open(artefact, &choices, &error, &model) != TANDEM_OK) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }

@@ -27,6 +27,15 @@ summary() {
 }
 check summary_counts_operations summary
 
+# What was assumed under --summary is a file that --constants reads, and gives the same graph.
+assumed() {
+    "$tandem" import "$model" --summary --assumed "$folder/assumed.json" >/dev/null 2>&1 &&
+        "$tandem" import "$model" --constants "$folder/assumed.json" >"$folder/again" 2>"$folder/stderr" &&
+        ! grep -q assumed "$folder/stderr" && "$tandem" import "$model" >"$folder/graph" 2>/dev/null &&
+        same "$folder/graph" "$folder/again"
+}
+check assumed_constants_can_be_given assumed
+
 check verify_two_layers "$tandem" verify --target "$model" --constants "$constants" \
     --weights=random:7 --layers 2
 

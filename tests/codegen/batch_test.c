@@ -43,14 +43,15 @@ static const synthetic_options sizes = {.layers = 2,
                                         .has_zero = true,
                                         .cache_type = IR_F16};
 
-static bool start(machine *self)
+static bool start(machine *self, const synthetic_options *options)
 {
     memset(self, 0, sizeof *self);
     td_context_init(&self->context);
-    if (synthetic_llama(&self->context, &sizes, &self->model) != TD_OK)
+    if (synthetic_llama(&self->context, options, &self->model) != TD_OK)
         return false;
-    ir_graph *const graphs[] = {self->model.forward, self->model.commit};
-    const sched_request order = {.graphs = graphs, .graph_count = 2, .orderer = "auto"};
+    ir_graph *graphs[CG_GRAPHS];
+    const size_t count = cg_list_graphs(&self->model, 1, graphs);
+    const sched_request order = {.graphs = graphs, .graph_count = count, .orderer = "auto"};
     cg_request request = {.name = "batch",
                           .models = &self->model,
                           .model_count = 1,
@@ -131,6 +132,22 @@ static void run(tandem_entry entry, tandem_frame *frame, uint32_t threads)
     entry(frame);
 }
 
+/* The greedy entry point names the largest of the logits that the forward pass left. */
+static void check_best(const machine *self, tandem_frame *frame, uint32_t threads,
+                       const float *logits)
+{
+    memset(self->arena + self->info->best.offset, 0xff, self->info->best.bytes);
+    run(self->info->greedy, frame, threads);
+    const int32_t *best = (const int32_t *)(const void *)(self->arena + self->info->best.offset);
+    for (int64_t row = 0; row < frame->symbols[TANDEM_SYMBOL_ROWS]; row++, logits += VOCABULARY) {
+        int32_t largest = 0;
+        for (int32_t column = 1; column < VOCABULARY; column++)
+            if (logits[column] > logits[largest])
+                largest = column;
+        CHECK_MESSAGE(best[row] == largest, "%d is called the largest, %d is", best[row], largest);
+    }
+}
+
 /* Feeds the same TOKENS tokens in chunks of `chunk` and collects every token's logits. */
 static void feed(machine *self, uint32_t chunk, uint32_t threads, float *logits)
 {
@@ -154,21 +171,23 @@ static void feed(machine *self, uint32_t chunk, uint32_t threads, float *logits)
                                   .weights = self->weights,
                                   .state = self->state};
             run(self->info->forward, &frame, threads);
-            memcpy(logits + (size_t)(first + row) * VOCABULARY,
-                   self->arena + self->info->logits.offset,
+            float *to = logits + (size_t)(first + row) * VOCABULARY;
+            memcpy(to, self->arena + self->info->logits.offset,
                    (size_t)wanted * VOCABULARY * sizeof *logits);
+            if (self->info->greedy != NULL)
+                check_best(self, &frame, threads, to);
             if (row + wanted == count)
                 run(self->info->commit, &frame, threads);
         }
     }
 }
 
-TEST(chunks_and_threads_do_not_change_a_bit)
+static void check_chunks(const synthetic_options *options)
 {
     static const uint32_t chunks[] = {1, 2, 3, 5, 8, 16, 37};
     static float expected[TOKENS * VOCABULARY], actual[TOKENS * VOCABULARY];
     machine self;
-    CHECK(start(&self));
+    CHECK(start(&self, options));
     feed(&self, 1, 1, expected);
     for (size_t c = 0; c < TD_COUNT_OF(chunks); c++)
         for (uint32_t threads = 1; threads <= MAX_THREADS; threads += 2) {
@@ -180,13 +199,38 @@ TEST(chunks_and_threads_do_not_change_a_bit)
     stop(&self);
 }
 
+TEST(chunks_and_threads_do_not_change_a_bit)
+{
+    check_chunks(&sizes);
+}
+
+TEST(nor_when_fused)
+{
+    synthetic_options options = sizes;
+    options.fuse = true;
+    check_chunks(&options);
+}
+
+TEST(nor_with_quantised_activations)
+{
+    synthetic_options options = sizes;
+    options.features = 64;
+    options.hidden = 96;
+    options.heads = 8;
+    options.kv_heads = 4;
+    options.head_size = 8;
+    options.group = 32;
+    options.quantise = options.fuse = true;
+    check_chunks(&options);
+}
+
 /* Two branches of a tree after a common start: each has the logits of its own chain, also when the
  * tree comes piece by piece. */
 TEST(branches_do_not_see_each_other)
 {
     static float chain[TOKENS * VOCABULARY];
     machine self;
-    CHECK(start(&self));
+    CHECK(start(&self, &sizes));
     feed(&self, 1, 1, chain);
     /* Committed: tokens 0 .. 9. Tree: 10, and beside it a stranger; 11 and 12 go on after 10. */
     int32_t ids[TOKENS], positions[TOKENS], rows[TOKENS], path[TOKENS];

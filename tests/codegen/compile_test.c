@@ -39,7 +39,7 @@ static bool begin(setup *self)
     ir_graph *const graphs[] = {self->model.forward, self->model.commit};
     self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES].name = "draft probabilities";
     self->extras[TANDEM_SCRATCH_PROBABILITIES] =
-        (sched_extra){"probabilities", (uint64_t)tiny.vocabulary * 4, 0};
+        (sched_extra){"probabilities", (uint64_t)tiny.vocabulary * sizeof(double), 0};
     const sched_request order = {.graphs = graphs,
                                  .graph_count = 2,
                                  .extras = self->extras,
@@ -202,10 +202,10 @@ TEST(plans_agree_and_add_up)
     CHECK(memcmp(&planned, &compiled, sizeof planned) == 0);
     /* K and V of 2 layers, 2 heads of 8 elements of 2 bytes. */
     CHECK(planned.slot_bytes == 2 * 2 * 2 * 8 * 2);
-    CHECK(planned.slots == 1056 && planned.minimum_slots == 48); /* 1024 + 32, 16 + 32 */
+    CHECK(planned.slots == 1056 && planned.minimum_slots == 16); /* 1024 + 32 */
     CHECK(planned.resident == planned.weights + planned.arena + planned.tokenizer + planned.code +
-                                  planned.overhead + planned.state_fixed +
-                                  planned.slots * planned.slot_bytes);
+                                  planned.overhead + planned.caches);
+    CHECK(planned.caches >= planned.slots * planned.slot_bytes);
     CHECK(planned.code > 4096 && planned.smallest < planned.resident);
     end(&self);
 }
@@ -235,6 +235,32 @@ TEST(budgets_buy_slots)
     self.request.memory_budget = 0;
     self.request.slots = 100000;
     CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
+    self.request.slots = 15;
+    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
+    self.request.slots = 16;
+    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_OK && some.slots == 16);
+    end(&self);
+}
+
+TEST(threads_and_sessions_enter_the_plan)
+{
+    setup self;
+    cg_plan one, two, many;
+    CHECK(begin(&self));
+    CHECK(cg_make_plan(&self.context, &self.request, &one) == TD_OK);
+    self.request.threads = 2;
+    CHECK(cg_make_plan(&self.context, &self.request, &two) == TD_OK);
+    CHECK(two.resident - one.resident == TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);
+    self.request.threads = 1;
+    self.request.sessions = 5;
+    CHECK(cg_make_plan(&self.context, &self.request, &many) == TD_OK);
+    CHECK(many.weights == one.weights && many.arena == one.arena && many.slots == one.slots);
+    CHECK(many.caches == 5 * one.caches);
+    CHECK(many.resident > one.resident + 4 * one.caches);
+    /* A budget is shared by all sessions. */
+    self.request.memory_budget = one.resident;
+    CHECK(cg_make_plan(&self.context, &self.request, &many) == TD_OK);
+    CHECK(many.slots < one.slots / 4 && many.resident <= one.resident);
     end(&self);
 }
 

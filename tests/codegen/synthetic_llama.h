@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "codegen/codegen.h"
 #include "ir/half.h"
-#include "ir/ir.h"
+#include "ir/passes/passes.h"
 
 #include <math.h>
 
@@ -20,6 +20,7 @@ typedef struct synthetic_options {
     bool has_zero;
     ir_type cache_type;
     bool tied, interleaved, bias, head_norms;
+    bool quantise, fuse; /* run the passes that quantise activations, that fuse */
     int64_t window;
     double softcap;
 } synthetic_options;
@@ -297,6 +298,10 @@ static inline td_status synthetic_llama(td_context *context, const synthetic_opt
         status = synthetic_forward(&self);
     if (status == TD_OK)
         status = synthetic_commit(self.module);
+    if (status == TD_OK && options->quantise)
+        status = ir_pass_quantize_activations(self.module);
+    if (status == TD_OK && options->fuse)
+        status = ir_run_passes(self.module, ir_fuse_passes, NULL, false);
     if (status == TD_OK)
         status = ir_verify(self.module);
     if (status != TD_OK) {
@@ -307,6 +312,7 @@ static inline td_status synthetic_llama(td_context *context, const synthetic_opt
                         .module = self.module,
                         .forward = self.graph,
                         .commit = ir_module_find_graph(self.module, "commit"),
+                        .greedy = ir_module_find_graph(self.module, "greedy"),
                         .vocabulary = (uint32_t)options->vocabulary,
                         .context_length = 1024,
                         .max_tokens = (uint32_t)options->max_tokens,

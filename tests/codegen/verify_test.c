@@ -117,6 +117,41 @@ TEST(head_sizes)
     }
 }
 
+/* What fusion makes, of f32 and of quantised activations, with biases and without, in blocks that
+ * are whole and that are not. */
+TEST(fused)
+{
+    static const struct {
+        ir_type type;
+        int64_t hidden, group;
+        bool quantise, bias;
+    } rows[] = {{IR_F32, 71, 0, false, true},
+                {IR_U4, 96, 32, false, false},
+                {IR_I8, 160, 32, true, true},
+                {IR_U8, 71, 0, true, false}};
+    for (size_t i = 0; i < TD_COUNT_OF(rows); i++) {
+        const synthetic_options options = {.layers = 1,
+                                           .features = 64,
+                                           .heads = 4,
+                                           .kv_heads = 2,
+                                           .head_size = 16,
+                                           .hidden = rows[i].hidden,
+                                           .vocabulary = 97 + 100 * (int64_t)i,
+                                           .max_tokens = 64,
+                                           .type = rows[i].type,
+                                           .cache_type = IR_F16,
+                                           .scale_type = IR_F16,
+                                           .group = rows[i].group,
+                                           .has_zero = i % 2 == 0,
+                                           .tied = i % 3 == 0,
+                                           .bias = rows[i].bias,
+                                           .interleaved = i % 2 == 1,
+                                           .quantise = rows[i].quantise,
+                                           .fuse = true};
+        CHECK_STRING(verify(&options, NULL), "equal");
+    }
+}
+
 /* Sizes, types and variants drawn from a fixed seed. */
 TEST(random_models)
 {
@@ -142,6 +177,8 @@ TEST(random_models)
                                            .interleaved = PICK(2),
                                            .bias = PICK(2),
                                            .head_norms = PICK(2),
+                                           .quantise = PICK(2),
+                                           .fuse = PICK(2),
                                            .window = PICK(2) * (1 + PICK(80))};
 #undef PICK
         CHECK_STRING(verify(&options, NULL), "equal");
@@ -163,7 +200,8 @@ TEST(every_cpu)
                                        .cache_type = IR_F16,
                                        .scale_type = IR_F32,
                                        .group = 22,
-                                       .has_zero = true};
+                                       .has_zero = true,
+                                       .fuse = true};
     td_context context;
     const cg_target *target;
     cg_cpu native;

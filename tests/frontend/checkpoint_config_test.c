@@ -227,13 +227,15 @@ TEST(reads_a_directory_in_16_bits)
         td_context_init(&context);
         CHECK(directory_make(&tiny));
         write_text(&tiny, "config.json", "{" TINY "}");
-        write_text(&tiny, "generation_config.json", "{\"bos_token_id\":1,\"eos_token_id\":3}");
+        write_text(&tiny, "generation_config.json", "{\"bos_token_id\":1,\"eos_token_id\":[3,0,4]}");
         write_weights(&tiny, "model.safetensors", 0, TD_COUNT_OF(tiny_tensors), types[i]);
         const td_status status = import(&context, &tiny, &model);
         directory_remove(&tiny);
         CHECK_MESSAGE(status == TD_OK, "%s", context.message);
         CHECK_MESSAGE(ir_verify(model.module) == TD_OK, "%s", context.message);
         CHECK(model.bos_id == 1 && model.eos_id == 3 && model.tokenizer_path == NULL);
+        CHECK(model.further_end_count == 2);
+        CHECK(model.further_end_ids[0] == 0 && model.further_end_ids[1] == 4);
         const ir_graph *forward = ir_module_find_graph(model.module, "forward");
         for (const ir_node *node = forward->first; node != NULL; node = node->next)
             if (node->op == IR_OP_rms_norm)

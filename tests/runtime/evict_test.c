@@ -163,7 +163,8 @@ static uint32_t oracle_newest(const oracle *self, double (*weights)[MOST])
 
 static uint32_t oracle_votes(const oracle *self, double (*weights)[MOST])
 {
-    const uint32_t window = rt_evict_window(rt_evict_quota(self->model->cache.slots));
+    const uint32_t window =
+        rt_evict_window(rt_evict_quota(&self->model->cache.eviction, self->model->cache.slots));
     const uint32_t before = self->count - window;
     for (uint32_t g = 0; g < self->group; g++) {
         double votes[MOST] = {0}, row[MOST];
@@ -238,7 +239,8 @@ static void oracle_scores(const oracle *self, const char *policy, double *scores
  */
 static void oracle_commit(oracle *self, const char *policy, uint64_t position)
 {
-    const uint32_t slots = self->model->cache.slots, quota = rt_evict_quota(slots);
+    const uint32_t slots = self->model->cache.slots,
+                   quota = rt_evict_quota(&self->model->cache.eviction, slots);
     self->positions[self->count++] = position;
     for (uint32_t g = 0; g < self->group; g++) {
         double row[MOST];
@@ -283,10 +285,12 @@ static bool same_slots(const toy *self, const oracle *expected)
     return true;
 }
 
-static void check_run(const char *policy, uint32_t element_bytes, uint32_t slots, uint64_t tokens)
+static void check_run(const char *policy, uint32_t element_bytes, uint32_t slots, uint64_t tokens,
+                      uint32_t step)
 {
     toy self;
     CHECK(toy_make(&self, element_bytes, slots, policy));
+    self.cache.eviction.step = step;
     toy_feed(&self, tokens, 7);
     for (uint32_t layer = 0; layer < TOY_LAYERS; layer++)
         for (uint32_t h = 0; h < self.caches[layer].kv_heads; h++) {
@@ -307,13 +311,21 @@ TEST(surviving_slots_are_those_of_the_oracle)
     static const uint32_t element_bytes[] = {4, 2, 1};
     for (size_t p = 0; p < POLICIES && !test_failed; p++)
         for (size_t i = 0; i < 3 && !test_failed; i++)
-            check_run(policies[p], element_bytes[i], 64, 160);
+            check_run(policies[p], element_bytes[i], 64, 160, 0);
 }
 
 TEST(few_slots_work)
 {
     for (size_t p = 0; p < POLICIES && !test_failed; p++)
-        check_run(policies[p], 4, 16, 61);
+        check_run(policies[p], 4, 16, 61, 0);
+}
+
+TEST(single_evictions_and_long_steps_work)
+{
+    for (size_t p = 0; p < POLICIES && !test_failed; p++) {
+        check_run(policies[p], 2, 48, 56, 1);
+        check_run(policies[p], 2, 48, 140, 1000); /* half of the slots */
+    }
 }
 
 TEST(recent_keeps_sinks_and_the_newest)
@@ -327,6 +339,86 @@ TEST(recent_keeps_sinks_and_the_newest)
         CHECK(toy_position(&self, 0, 1, j) == expected);
         CHECK(toy_position(&self, 1, 0, j) == expected);
     }
+    toy_free(&self);
+}
+
+/* --- compact positions --- */
+
+static const float frequencies[4] = {1, 0.3f, 0.05f, 0.002f};
+
+/* Where a token was put when it came, under "recent" with 48 slots. */
+static uint64_t first_rank(uint64_t position)
+{
+    return position < 48 ? position : 36 + (position - 48) % 12;
+}
+
+/* Largest difference of a slot's key from its token's, turned back by all steps at once. */
+static double turned_wrongly(const toy *self, uint32_t slot, uint64_t position)
+{
+    const bool interleaved = self->info.rotary.interleaved != 0;
+    const rt_head head = rt_head_of(&self->caches[0], self->cache.state, 64, 48, 1);
+    const double steps = (double)(first_rank(position) - slot);
+    float keys[8 * RT_PANEL], row[8];
+    double largest = 0;
+    rt_head_keys(&head, slot / RT_PANEL, keys);
+    toy_row(&self->caches[0], 0, position, TOY_KEY, 1, row);
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t low = interleaved ? 2 * i : i, high = interleaved ? 2 * i + 1 : i + 4;
+        const double angle = -steps * (double)frequencies[i];
+        const double x = (double)row[low], y = (double)row[high];
+        const double turned[2] = {x * cos(angle) - y * sin(angle), y * cos(angle) + x * sin(angle)};
+        const uint32_t lane = slot % RT_PANEL;
+        largest = fmax(largest, fabs((double)keys[low * RT_PANEL + lane] - turned[0]));
+        largest = fmax(largest, fabs((double)keys[high * RT_PANEL + lane] - turned[1]));
+    }
+    return largest;
+}
+
+TEST(compact_positions_turn_keys_back)
+{
+    for (uint32_t interleaved = 0; interleaved < 2; interleaved++)
+        for (uint32_t bytes = 2; bytes <= 4; bytes += 2) {
+            toy self;
+            CHECK(toy_make(&self, bytes, 48, "recent"));
+            self.info.rotary = (tandem_rotary_info){frequencies, 4, interleaved};
+            self.cache.eviction.compact = true;
+            toy_feed(&self, 48 + 12 * 3, 16);
+            for (uint32_t j = 0; j < 36; j++) {
+                const uint64_t position = j < 4 ? j : self.committed - 36 + j;
+                const double wrong = turned_wrongly(&self, j, position);
+                CHECK_MESSAGE(wrong <= (bytes == 4 ? 1e-6 : 2e-3), "slot %u is wrong by %g", j,
+                              wrong);
+            }
+            toy_free(&self);
+        }
+}
+
+TEST(compact_positions_are_refused_where_keys_cannot_be_turned)
+{
+    toy self;
+    tandem_error error;
+    CHECK(toy_make(&self, 2, 48, "recent"));
+    rt_eviction *eviction = &self.cache.eviction;
+    CHECK(rt_evict_positions("absolute", &self.info, &error, eviction) == TANDEM_OK);
+    CHECK(rt_evict_positions(NULL, &self.info, &error, eviction) == TANDEM_OK);
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_REFUSED);
+    self.info.rotary = (tandem_rotary_info){frequencies, 4, 0};
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_REFUSED);
+    CHECK_STRING(error.text, "compact positions cannot be had: the model's layers are not rotated "
+                             "all alike");
+    self.caches[1].head_size = 8;
+    CHECK(!eviction->compact);
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_OK);
+    CHECK(eviction->compact);
+    self.caches[1].element_bytes = 1;
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_REFUSED);
+    self.caches[1].element_bytes = 2;
+    CHECK(rt_evict_find("snapkv", NULL, eviction) == TANDEM_OK);
+    eviction->step = 31;
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_INVALID);
+    eviction->step = 32;
+    CHECK(rt_evict_positions("compact", &self.info, &error, eviction) == TANDEM_OK);
+    CHECK(rt_evict_positions("ranks", &self.info, &error, eviction) == TANDEM_INVALID);
     toy_free(&self);
 }
 
@@ -445,7 +537,7 @@ static bool same_state(const toy *a, const toy *b)
         return false;
     const uint32_t taken = rt_evict_count(&a->cache), slots = a->cache.slots;
     for (uint32_t row = 0; needs.sums && row < 7; row++) {
-        const uint64_t at = bytes.observed + bytes.tail + (uint64_t)row * slots * sizeof(float);
+        const uint64_t at = bytes.observed + (uint64_t)row * slots * sizeof(float);
         if (memcmp(a->cache.memory + at, b->cache.memory + at, taken * sizeof(float)) != 0)
             return false;
     }

@@ -256,6 +256,41 @@ static void fake_drafter_commit(const tandem_frame *frame)
     fake_commit(frame, RT_DRAFTER);
 }
 
+/* A pass that leaves the columns of the largest logits, and other numbers where logits were. */
+static void fake_greedy(const tandem_frame *frame, unsigned which)
+{
+    const tandem_model_info *info = &fake_models[which];
+    float *logits = (float *)(void *)(frame->arena + info->logits.offset);
+    int32_t *best = (int32_t *)(void *)(frame->arena + info->best.offset);
+    fake_forward(frame, which);
+    for (int64_t row = 0; row < frame->symbols[TANDEM_SYMBOL_ROWS]; row++) {
+        float *values = logits + row * info->logits.columns;
+        best[row] = 0;
+        for (uint32_t i = 1; i < info->logits.columns; i++)
+            best[row] = values[i] > values[best[row]] ? (int32_t)i : best[row];
+        for (uint32_t i = 0; i < info->logits.columns; i++)
+            values[i] = (float)i;
+    }
+}
+
+static void fake_target_greedy(const tandem_frame *frame)
+{
+    fake_greedy(frame, RT_TARGET);
+}
+
+static void fake_drafter_greedy(const tandem_frame *frame)
+{
+    fake_greedy(frame, RT_DRAFTER);
+}
+
+/* Gives a model an entry for its best ids. */
+static inline void fake_give_best(unsigned which)
+{
+    tandem_model_info *info = &fake_models[which];
+    info->greedy = which == RT_TARGET ? fake_target_greedy : fake_drafter_greedy;
+    info->best = (tandem_output_info){"best", FAKE_ARENA - 1024 * (1 + which), 32 * 4, 1};
+}
+
 static void fake_make_model(unsigned which, uint32_t vocabulary, uint32_t max_tokens)
 {
     tandem_model_info *info = &fake_models[which];

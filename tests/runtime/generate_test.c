@@ -114,6 +114,129 @@ TEST(greedy_speculative_text_is_plain_text)
             }
 }
 
+TEST(greedy_text_is_plain_text_for_every_tree)
+{
+    static const char *const drafts[] = {"rsd-c:8",     "rsd-c:2,2", "rsd-c:2,1,1", "rsd-c:1,2,2",
+                                         "rsd-c:4,1",   "rsd-s:2x4", "rsd-s:4x2",   "rsd-s:8x1",
+                                         "rsd-c:1,1,3", "rsd-s:1x8"};
+    static outcome expected, actual;
+    static const double noises[] = {0, 2, 20};
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        for (size_t n = 0; n < 3; n++)
+            for (size_t d = 0; d < sizeof drafts / sizeof *drafts; d++) {
+                tandem_generate_options options = {.max_tokens = 90, .draft = drafts[d]};
+                fake_make(2, seed % 2 == 0 ? 4 : 37, 16);
+                fake_rule.seed = seed;
+                fake_rule.noise = noises[n];
+                fake_rule.plain_ties = seed >= 3;
+                expect_greedy(PROMPT_COUNT, 90, fake_models[0].vocabulary, &expected);
+                CHECK(run(0, 1 + (uint32_t)d % 3, PROMPT_COUNT, &options, &actual));
+                CHECK_MESSAGE(same_ids(&expected, &actual), "seed %d noise %g draft %s", (int)seed,
+                              noises[n], drafts[d]);
+                CHECK(actual.stats.drafted > 0);
+                /* One target pass a round, one drafter pass a level. */
+                CHECK(actual.passes[RT_TARGET] == 1 + actual.stats.rounds);
+                CHECK(actual.passes[RT_DRAFTER] == 1 + actual.stats.drafter_passes);
+            }
+}
+
+TEST(best_ids_serve_where_no_logits_are_needed)
+{
+    static const char *const drafts[] = {"0", "1", "5", "rsd-c:2,2", "rsd-s:2x2"};
+    static outcome expected, actual;
+    for (int which = 1; which <= 3; which++)
+        for (int trimmed = 0; trimmed < 2; trimmed++)
+            for (size_t d = 0; d < sizeof drafts / sizeof *drafts; d++) {
+                tandem_generate_options options = {.max_tokens = 90, .draft = drafts[d]};
+                fake_make(2, 24, 16);
+                fake_rule.noise = 1;
+                fake_rule.plain_ties = true;
+                if (trimmed)
+                    fake_trim(RT_DRAFTER, 3);
+                for (unsigned model = 0; model < 2; model++)
+                    if (which >> model & 1)
+                        fake_give_best(model);
+                expect_greedy(PROMPT_COUNT, 90, 24, &expected);
+                CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
+                CHECK_MESSAGE(same_ids(&expected, &actual), "entries %d draft %s", which,
+                              drafts[d]);
+                CHECK(d == 0 || actual.stats.accepted > 10);
+            }
+    /* A drafter that knows more ids than the target must not name them. */
+    tandem_generate_options options = {.max_tokens = 90, .draft = "4"};
+    fake_make(2, 24, 16);
+    fake_make_model(RT_DRAFTER, 40, 16);
+    fake_give_best(RT_DRAFTER);
+    expect_greedy(PROMPT_COUNT, 90, 24, &expected);
+    CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
+    CHECK(same_ids(&expected, &actual));
+}
+
+TEST(a_penalty_changes_greedy_text_alike_for_every_draft)
+{
+    static const char *const drafts[] = {"3", "rsd-c:2,2", "rsd-s:3x2"};
+    static outcome plain, penalised, drafted;
+    for (uint32_t window = 0; window < 12; window += 4) {
+        tandem_generate_options options = {.max_tokens = 90, .draft = "0"};
+        fake_make(2, 24, 16);
+        fake_rule.noise = 1;
+        fake_rule.order = 3;
+        fake_give_best(RT_TARGET);
+        fake_give_best(RT_DRAFTER);
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &plain));
+        options.repetition_penalty = 1.7;
+        options.repetition_window = window;
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &penalised));
+        CHECK(!same_ids(&plain, &penalised));
+        for (size_t d = 0; d < sizeof drafts / sizeof *drafts; d++) {
+            options.draft = drafts[d];
+            CHECK(run(0, 1, PROMPT_COUNT, &options, &drafted));
+            CHECK_MESSAGE(same_ids(&penalised, &drafted), "window %u draft %s", window, drafts[d]);
+        }
+    }
+}
+
+TEST(wider_trees_are_accepted_further)
+{
+    static outcome chain_result, tree_result;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        tandem_generate_options options = {.max_tokens = 300, .draft = "2"};
+        fake_make(2, 37, 16);
+        fake_rule.seed = seed;
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &chain_result));
+        options.draft = "rsd-c:2,2";
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &tree_result));
+        CHECK(same_ids(&chain_result, &tree_result));
+        CHECK(tree_result.stats.rounds < chain_result.stats.rounds);
+    }
+}
+
+TEST(statistics_add_up)
+{
+    static outcome actual;
+    static const double temperatures[] = {0, 1};
+    for (int t = 0; t < 2; t++) {
+        tandem_generate_options options = {
+            .max_tokens = 200, .draft = "rsd-c:2,1,1", .temperature = temperatures[t]};
+        fake_make(2, 37, 16);
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
+        const tandem_stats *stats = &actual.stats;
+        uint64_t kept = 0;
+        for (uint32_t i = 0; i < TANDEM_STATS_DEPTHS; i++) {
+            kept += stats->kept_by_depth[i];
+            CHECK(stats->kept_by_depth[i] <= stats->tried_by_depth[i]);
+            CHECK(i == 0 || stats->tried_by_depth[i] <= stats->kept_by_depth[i - 1]);
+        }
+        CHECK(stats->tried_by_depth[0] == stats->rounds - stats->plain_rounds);
+        CHECK(kept == stats->accepted && stats->tokens == stats->rounds + stats->accepted);
+        /* What was kept at the deepest level is passed by the drafter in the next round. */
+        CHECK(stats->catch_up_tokens >= stats->kept_by_depth[2] - 1);
+        CHECK(stats->catch_up_tokens <= stats->kept_by_depth[2]);
+        double depth = (double)stats->drafter_passes / (double)stats->rounds;
+        CHECK(fabs(stats->mbsu - stats->block_efficiency / (1 + 0.1 * depth)) < 1e-9);
+    }
+}
+
 TEST(a_perfect_drafter_has_every_token_accepted)
 {
     static outcome actual;
@@ -210,7 +333,14 @@ TEST(the_end_of_text_stops_within_a_round)
         tandem_generate_options options = {.max_tokens = 100, .draft = chain(draft)};
         fake_make(2, 12, 16);
         fake_rule.noise = 0;
-        fake_rule.end_id = fake_artefact.eos_id = 5;
+        fake_rule.end_id = 5;
+        if (draft % 2 == 0) {
+            fake_artefact.eos_id = 5;
+        } else { /* any of several ids ends the text */
+            fake_artefact.further_end_count = 2;
+            fake_artefact.further_end_ids[0] = 12; /* none of the vocabulary */
+            fake_artefact.further_end_ids[1] = 5;
+        }
         fake_rule.end_after = 27; /* tokens seen, the prompt's 7 included */
         CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
         CHECK(actual.count == 21 && actual.ids[20] == 5);
@@ -224,7 +354,7 @@ TEST(the_end_of_text_stops_within_a_round)
 TEST(max_tokens_is_exact)
 {
     static outcome actual;
-    for (uint32_t tokens = 0; tokens <= 13; tokens++) {
+    for (uint32_t tokens = 1; tokens <= 13; tokens++) {
         tandem_generate_options options = {.max_tokens = tokens, .draft = "5"};
         fake_make(2, 12, 16);
         fake_rule.noise = 0;
@@ -232,6 +362,18 @@ TEST(max_tokens_is_exact)
         CHECK(actual.count == tokens && actual.stats.tokens == tokens);
         CHECK(actual.stats.drafted == actual.stats.accepted); /* nothing was drafted in vain */
     }
+}
+
+TEST(zeroed_options_are_sensible)
+{
+    static outcome expected, zeroed, absent;
+    tandem_generate_options options = {0};
+    fake_make(2, 12, 16);
+    expect_greedy(PROMPT_COUNT, TANDEM_TOKENS_DEFAULT, 12, &expected);
+    CHECK(run(0, 1, PROMPT_COUNT, &options, &zeroed));
+    CHECK(same_ids(&expected, &zeroed));
+    CHECK(run(0, 1, PROMPT_COUNT, NULL, &absent));
+    CHECK(same_ids(&expected, &absent) && absent.stats.tokens == zeroed.stats.tokens);
 }
 
 TEST(a_trimmed_drafter_head_keeps_the_text)

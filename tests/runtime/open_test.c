@@ -29,7 +29,7 @@ static bool refused(const char *part)
 TEST(another_interface_version_is_refused)
 {
     fake_make(2, 16, 16)->abi_version = TANDEM_ABI_VERSION + 1;
-    CHECK(refused("interface version 3"));
+    CHECK(refused("interface version 4"));
     fake_make(2, 16, 16)->size = 8;
     CHECK(refused("8 bytes"));
     tandem_model *model = NULL;
@@ -91,7 +91,8 @@ TEST(the_mapping_is_as_large_as_planned)
                 CHECK(model->stacks + stacks <= model->mapping + model->mapping_bytes);
                 CHECK(model->stacks + stacks + (sessions + 1) * TANDEM_HANDLE_BYTES >=
                       model->mapping + model->mapping_bytes);
-                CHECK(model->slots == slots && model->threads == threads);
+                CHECK(model->slots[RT_TARGET] == slots && model->threads == threads);
+                CHECK(model->slots[RT_DRAFTER] == slots && model->tokens == slots);
                 CHECK(model->planned_bytes > model->mapping_bytes);
                 tandem_runtime_api.close(model);
             }
@@ -104,15 +105,15 @@ TEST(a_budget_takes_slots_away_and_names_the_smallest_that_works)
     fake_make(2, 16, 16);
     CHECK(tandem_runtime_api.open(&fake_artefact, &options, &error, &model) == TANDEM_OK);
     uint64_t all = model->planned_bytes;
-    uint32_t slots = model->slots;
+    uint32_t slots = model->slots[RT_TARGET];
     CHECK(slots == 512);
     tandem_runtime_api.close(model);
     for (uint64_t budget = all; budget > all - 200000; budget -= 7919) {
         options.memory_budget = budget;
         CHECK(tandem_runtime_api.open(&fake_artefact, &options, &error, &model) == TANDEM_OK);
         CHECK(model->planned_bytes <= budget && model->budget_bytes == budget);
-        CHECK(model->slots % 16 == 0 && model->slots <= slots);
-        slots = model->slots;
+        CHECK(model->slots[RT_TARGET] % 16 == 0 && model->slots[RT_TARGET] <= slots);
+        slots = model->slots[RT_TARGET];
         tandem_runtime_api.close(model);
     }
     CHECK(slots < 512);
@@ -131,6 +132,52 @@ TEST(a_budget_takes_slots_away_and_names_the_smallest_that_works)
     CHECK(try_open(&options) == TANDEM_REFUSED);
     options.memory_budget = all;
     CHECK(try_open(&options) == TANDEM_REFUSED);
+}
+
+TEST(threads_that_nobody_asked_for_are_given_up_for_slots)
+{
+    tandem_model *model = NULL;
+    tandem_options options = {.slots = 16, .threads = 1};
+    fake_make(2, 16, 16);
+    CHECK(tandem_runtime_api.open(&fake_artefact, &options, &error, &model) == TANDEM_OK);
+    options = (tandem_options){.memory_budget = model->planned_bytes};
+    tandem_runtime_api.close(model);
+    /* The smallest budget has one thread, however many processors there are. */
+    CHECK(tandem_runtime_api.open(&fake_artefact, &options, &error, &model) == TANDEM_OK);
+    CHECK(model->threads == 1 && model->planned_bytes <= options.memory_budget);
+    tandem_runtime_api.close(model);
+    options.threads = 2;
+    CHECK(try_open(&options) == TANDEM_REFUSED && strstr(error.text, "2 threads") != NULL);
+}
+
+TEST(the_plan_says_how_many_sessions_and_drafter_slots_there_are)
+{
+    tandem_model *model = NULL;
+    tandem_session *sessions[4];
+    fake_make(2, 16, 16)->plan.sessions = 3;
+    fake_artefact.plan.drafter_slots = 64;
+    CHECK(tandem_runtime_api.open(&fake_artefact, NULL, &error, &model) == TANDEM_OK);
+    CHECK(model->slots[RT_TARGET] == 512 && model->slots[RT_DRAFTER] == 64);
+    for (int i = 0; i < 4; i++)
+        CHECK(tandem_runtime_api.session_create(model, &sessions[i]) ==
+              (i < 3 ? TANDEM_OK : TANDEM_FULL));
+    tandem_runtime_api.close(model);
+}
+
+TEST(under_eviction_the_drafter_has_what_is_of_use_to_it)
+{
+    static const struct {
+        const char *policy;
+        uint32_t asked, drafter;
+    } rows[] = {{"none", 0, 512}, {"recent", 0, 128}, {"recent", 256, 256}, {"none", 50, 64}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        tandem_model *model = NULL;
+        tandem_options options = {.eviction = rows[i].policy, .drafter_slots = rows[i].asked};
+        fake_make(2, 16, 16)->plan.drafter_slots = 1024;
+        CHECK(tandem_runtime_api.open(&fake_artefact, &options, &error, &model) == TANDEM_OK);
+        CHECK(model->slots[RT_TARGET] == 512 && model->slots[RT_DRAFTER] == rows[i].drafter);
+        tandem_runtime_api.close(model);
+    }
 }
 
 TEST(choices_out_of_range_are_refused)

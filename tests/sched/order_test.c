@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/sched/random_problem.h"
+#include "sched/layered.h"
+#include "tests/sched/exhaustive.h"
 #include "tests/test.h"
 
 /* A problem from a list of nodes; edges are pairs (from, to). */
@@ -49,6 +50,7 @@ TEST(orderers_give_topological_orders)
     td_context_init(&context);
     uint64_t state = 2;
     const sched_options options = {0};
+    sched_report report = {0};
     for (int round = 0; round < 500; round++) {
         sched_problem problem;
         CHECK(random_problem(&context, &state, 1 + random_below(&state, 20), &problem));
@@ -56,14 +58,14 @@ TEST(orderers_give_topological_orders)
         for (const sched_orderer *row = sched_orderers; row->name != NULL; row++) {
             uint32_t order[MAX_NODES];
             uint64_t peak;
-            CHECK(row->order(&problem, &options, order) == TD_OK);
+            CHECK(row->order(&problem, &options, &report, order) == TD_OK);
             CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
             if (strcmp(row->name, "auto") == 0)
                 chosen = peak;
-            else if (peak < best)
+            else if (peak < best && strcmp(row->name, "random") != 0)
                 best = peak;
         }
-        CHECK(chosen == best);
+        CHECK_MESSAGE(chosen <= best, "round %d", round);
         sched_problem_release(&problem);
     }
 }
@@ -79,17 +81,62 @@ TEST(depth_first_finishes_a_branch)
     uint32_t order[5];
     uint64_t peak;
     const sched_options options = {0};
+    sched_report report = {0};
     CHECK(make_problem(&context, bytes, 5, edges, 4, &problem));
-    CHECK(sched_find_orderer("file")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_find_orderer("file")->order(&problem, &options, &report, order) == TD_OK);
     CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
     CHECK(peak == 9);
-    CHECK(sched_find_orderer("dfs")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_find_orderer("dfs")->order(&problem, &options, &report, order) == TD_OK);
     CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
     CHECK(peak == 6);
-    CHECK(sched_find_orderer("greedy")->order(&problem, &options, order) == TD_OK);
+    CHECK(sched_find_orderer("greedy")->order(&problem, &options, &report, order) == TD_OK);
     CHECK(sched_evaluate(&problem, order, &peak) == TD_OK);
     CHECK(peak == 6);
     sched_problem_release(&problem);
+}
+
+/* Two branches that meet: what the searches claim is what exhaustive search finds. */
+TEST(searches_prove_the_least_peak)
+{
+    td_context context;
+    td_context_init(&context);
+    const uint64_t bytes[] = {1, 2, 3, 2, 1, 1, 1};
+    const uint32_t edges[][2] = {{0, 1}, {0, 2}, {1, 3}, {2, 4}, {3, 5}, {4, 5}, {5, 6}};
+    sched_problem problem;
+    uint32_t order[7];
+    sched_report report;
+    CHECK(make_problem(&context, bytes, 7, edges, 7, &problem));
+    const uint64_t least = least_peak(&problem);
+    CHECK(sched_order(&problem, "auto", NULL, order, &report) == TD_OK);
+    CHECK(report.peak == least && report.lower_bound == least);
+    CHECK(sched_order(&problem, "exact", NULL, order, &report) == TD_OK);
+    CHECK(report.peak == least && report.lower_bound == least);
+    sched_problem_release(&problem);
+}
+
+/* Linear-time orderers on 100,000 nodes, auto within its limits, and searches that are cut short.
+ */
+TEST(large_graphs_are_ordered)
+{
+    td_context context;
+    sched_layered graph;
+    sched_problem problem;
+    sched_report report, more;
+    td_context_init(&context);
+    CHECK(sched_layered_make(&context, 20000, 1, &graph) == TD_OK);
+    CHECK(sched_layered_problem(&context, &graph, &problem) == TD_OK);
+    uint32_t *order = malloc(20000 * sizeof *order);
+    CHECK(order != NULL);
+    static const char *const names[] = {"file", "bfs", "dfs", "greedy", "postorder"};
+    for (size_t i = 0; i < TD_COUNT_OF(names); i++)
+        CHECK(sched_order(&problem, names[i], NULL, order, &report) == TD_OK);
+    const sched_options little = {.work_limit = 100000}, some = {.work_limit = 3000000};
+    CHECK(sched_order(&problem, "auto", &little, order, &report) == TD_OK);
+    CHECK(sched_order(&problem, "auto", &some, order, &more) == TD_OK);
+    CHECK(more.peak <= report.peak);
+    free(order);
+    sched_problem_release(&problem);
+    sched_layered_release(&context, &graph);
 }
 
 TEST(cycles_and_wrong_orders_are_refused)

@@ -1,0 +1,257 @@
+/* tandem schedule: the order of least memory for a graph.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/graph_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct schedule_options {
+    const char *path, *orderer, *order_in, *order_out, *output;
+    sched_options search;
+    bool compare, json;
+} schedule_options;
+
+enum {
+    KEY_ORDERER = 0x2000,
+    KEY_TIME,
+    KEY_WORK,
+    KEY_SEED,
+    KEY_ORDER,
+    KEY_ORDER_OUT,
+    KEY_COMPARE,
+    KEY_JSON
+};
+
+static const struct argp_option options_table[] = {
+    {"orderer", KEY_ORDERER, "NAME", 0, "auto (default); --compare lists all; beam:64 sets a width",
+     0},
+    {"time-limit", KEY_TIME, "SECONDS", 0, "most time for searching (default 10; 0: --work-limit)",
+     0},
+    {"work-limit", KEY_WORK, "STEPS", 0, "most steps of searching: equal results on any machine",
+     0},
+    {"seed", KEY_SEED, "N", 0, "of random choices (default 0: ties fall as in the file)", 0},
+    {"order", KEY_ORDER, "FILE", 0, "score the order in this file instead, one node id per line",
+     0},
+    {"order-out", KEY_ORDER_OUT, "FILE", 0, "write the order, one node id per line", 0},
+    {"output", 'o', "FILE", 0, "write the GraphML again with its nodes in the new order", 0},
+    {"compare", KEY_COMPARE, NULL, 0, "run every orderer", 0},
+    {"json", KEY_JSON, NULL, 0, "print JSON", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static double parse_seconds(struct argp_state *state, const char *text)
+{
+    char *end;
+    errno = 0;
+    const double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || errno != 0 || !(seconds >= 0 && seconds <= 1e6))
+        cli_usage_error(state, "--time-limit %s: expected seconds from 0 to 1000000", text);
+    return seconds;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    schedule_options *options = state->input;
+    switch (key) {
+    case KEY_ORDERER:
+        options->orderer = argument;
+        return 0;
+    case KEY_TIME:
+        options->search.time_limit = parse_seconds(state, argument);
+        return 0;
+    case KEY_WORK:
+        options->search.work_limit = cli_parse_count(state, "--work-limit", argument, UINT64_MAX);
+        return 0;
+    case KEY_SEED:
+        options->search.seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
+        return 0;
+    case KEY_ORDER:
+        options->order_in = argument;
+        return 0;
+    case KEY_ORDER_OUT:
+        options->order_out = argument;
+        return 0;
+    case 'o':
+        options->output = argument;
+        return 0;
+    case KEY_COMPARE:
+        options->compare = true;
+        return 0;
+    case KEY_JSON:
+        options->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->path != NULL)
+            cli_usage_error(state, "one graph at a time: %s is one too many", argument);
+        options->path = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->path == NULL)
+            cli_usage_error(state, "a graph is missing: a .graphml file or a model");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options_table,
+    parse,
+    "GRAPH",
+    "Orders a graph such that the memory alive at once is least, and says how far from the least "
+    "it may be."
+    "\vexamples:\n"
+    "  tandem schedule training.graphml --time-limit 60 --order-out order.txt\n"
+    "  tandem schedule training.graphml --compare\n"
+    "  tandem schedule model.xml --json\n",
+    NULL,
+    NULL,
+    NULL};
+
+/* --- one row --- */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static double gap(const sched_report *report)
+{
+    const uint64_t bound = report->lower_bound > 0 ? report->lower_bound : 1;
+    return report->peak <= bound ? 0 : 100 * (double)(report->peak - bound) / (double)bound;
+}
+
+static void print_row(const schedule_options *options, const char *name, const sched_report *report,
+                      double seconds, bool first)
+{
+    const bool optimal = report->peak == report->lower_bound;
+    if (options->json) {
+        printf("%s\n    {\"orderer\": \"%s\", \"chosen\": \"%s\", \"peak\": %" PRIu64
+               ", \"lower_bound\": %" PRIu64 ", \"gap_percent\": %.4f, \"optimal\": %s, "
+               "\"seconds\": %.3f, \"units\": %u, \"parts\": %u}",
+               first ? "" : ",", name, report->chosen, report->peak, report->lower_bound,
+               gap(report), optimal ? "true" : "false", seconds, report->units, report->parts);
+        return;
+    }
+    printf("  %-14s %18" PRIu64 " %18" PRIu64 " %8.2f %% %8.2f s  %s%s%s\n", name, report->peak,
+           report->lower_bound, gap(report), seconds, optimal ? "optimal" : "",
+           strcmp(report->chosen, name) == 0 ? ""
+           : optimal                         ? ", by "
+                                             : "by ",
+           strcmp(report->chosen, name) == 0 ? "" : report->chosen);
+    fflush(stdout);
+}
+
+static td_status score_given(td_context *context, const schedule_options *options,
+                             const sched_problem *problem, uint32_t *order)
+{
+    sched_report report = {.chosen = "given"};
+    TD_TRY(cli_read_order(context, options->order_in, problem, order));
+    const td_status status = sched_evaluate(problem, order, &report.peak);
+    if (status != TD_OK)
+        return td_fail_within(context, status, "%s", options->order_in);
+    report.lower_bound = sched_lower_bound(problem);
+    print_row(options, "given", &report, 0, true);
+    return TD_OK;
+}
+
+static td_status run_row(td_context *context, const schedule_options *options,
+                         const sched_problem *problem, const char *name, bool first,
+                         uint32_t *order)
+{
+    sched_report report;
+    const double start = seconds_now();
+    (void)context;
+    TD_TRY(sched_order(problem, name, &options->search, order, &report));
+    print_row(options, name, &report, seconds_now() - start, first);
+    return TD_OK;
+}
+
+/* Every row; a file whose order is not topological has no row "file". */
+static td_status compare_rows(td_context *context, const schedule_options *options,
+                              const sched_problem *problem, uint32_t *order)
+{
+    bool first = true;
+    for (const sched_orderer *row = sched_orderers; row->name != NULL; row++) {
+        const td_status status = run_row(context, options, problem, row->name, first, order);
+        if (status == TD_INVALID && strcmp(row->name, "file") == 0)
+            continue;
+        TD_TRY(status);
+        first = false;
+    }
+    return TD_OK;
+}
+
+static void print_heading(const schedule_options *options, const cli_graph *graph, bool first)
+{
+    const sched_problem *problem = &graph->problem;
+    if (options->json) {
+        printf("%s{\"graph\": \"%s\", \"nodes\": %u, \"edges\": %u, \"results\": [",
+               first ? "[" : ",\n ", graph->name, problem->node_count, problem->input_count);
+        return;
+    }
+    printf("%s (%s): %u nodes, %u edges\n", options->path, graph->name, problem->node_count,
+           problem->input_count);
+    printf("  %-14s %18s %18s %10s %10s\n", "orderer", "peak bytes", "lower bound", "gap", "time");
+}
+
+static td_status schedule_graph(td_context *context, const schedule_options *options,
+                                const cli_graph_file *file, size_t index)
+{
+    const cli_graph *graph = &file->graphs[index];
+    uint32_t *order = td_allocate(context, (graph->problem.node_count + (size_t)1) * sizeof *order);
+    if (order == NULL)
+        return td_fail_memory(context);
+    print_heading(options, graph, index == 0);
+    td_status status;
+    if (options->order_in != NULL)
+        status = score_given(context, options, &graph->problem, order);
+    else if (options->compare)
+        status = compare_rows(context, options, &graph->problem, order);
+    else
+        status = run_row(context, options, &graph->problem, options->orderer, true, order);
+    if (options->json)
+        printf("]}%s", index + 1 == file->graph_count ? "]\n" : "");
+    if (status == TD_OK && options->order_out != NULL)
+        status = cli_write_order(context, options->order_out, &graph->problem, order);
+    if (status == TD_OK && options->output != NULL)
+        status = fe_write_graphml(&file->tasks, order, options->output);
+    td_release(context, order);
+    return status;
+}
+
+static td_status schedule(td_context *context, const schedule_options *options)
+{
+    cli_graph_file file;
+    TD_TRY(cli_read_graphs(context, options->path, &file));
+    td_status status = TD_OK;
+    const bool one_only = options->order_in != NULL || options->order_out != NULL;
+    if (options->output != NULL && !file.is_graphml)
+        status = td_fail(context, TD_USAGE, "-o: only GraphML can be written in a new order");
+    else if (one_only && file.graph_count != 1)
+        status = td_fail(context, TD_USAGE,
+                         "%s: it has %zu graphs; orders are read and written "
+                         "for files of one",
+                         options->path, file.graph_count);
+    for (size_t g = 0; status == TD_OK && g < file.graph_count; g++)
+        status = schedule_graph(context, options, &file, g);
+    cli_graph_file_release(&file);
+    return status;
+}
+
+int cli_schedule(int argc, char **argv)
+{
+    schedule_options options = {.orderer = "auto", .search = {.time_limit = 10}};
+    td_context context;
+    cli_parse(&argp, argc, argv, &options);
+    td_context_init(&context);
+    if (options.search.work_limit > 0)
+        options.search.time_limit = 0;
+    return cli_exit_status(&context, schedule(&context, &options));
+}

@@ -1,0 +1,176 @@
+/* Times decoding of compiled pairs in one process, interleaved:
+ *
+ *     driver TEXT PROMPTS TOKENS TEMPERATURE NAME=LIBRARY:THREADS:DRAFT ...
+ *
+ * Prompts are pieces of the file TEXT. Each is continued by every configuration in turn (the order
+ * is turned around from prompt to prompt); what counts is the time after the first tokens were
+ * handed out, by the tokens that came later. One line per configuration, tab separated: name,
+ * median microseconds per token, median over prompts of the first configuration's time over this
+ * one's, median milliseconds to the first token, tokens per target pass, drafted tokens per pass.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "runtime/tandem.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MOST_CONFIGURATIONS 24
+#define MOST_PROMPTS        512
+#define PROMPT_BYTES        240
+
+typedef struct configuration {
+    char name[64], library[512], draft[64];
+    unsigned threads;
+    const tandem_api *api;
+    tandem_model *model;
+    double seconds[MOST_PROMPTS], ratio[MOST_PROMPTS], first[MOST_PROMPTS];
+    uint64_t tokens, rounds, drafted;
+} configuration;
+
+typedef struct watch {
+    double first, last;
+    uint64_t first_tokens, tokens;
+} watch;
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static _Noreturn void fail(const char *what, const char *name)
+{
+    fprintf(stderr, "driver: %s: %s\n", name, what);
+    exit(1);
+}
+
+static bool note_piece(void *user, const tandem_piece *piece)
+{
+    watch *self = user;
+    if (piece->count == 0)
+        return true;
+    self->last = seconds_now();
+    self->tokens += piece->count;
+    if (self->first == 0) {
+        self->first = self->last;
+        self->first_tokens = piece->count;
+    }
+    return true;
+}
+
+static void read_configuration(const char *text, configuration *self)
+{
+    if (sscanf(text, "%63[^=]=%511[^:]:%u:%63s", self->name, self->library, &self->threads,
+               self->draft) != 4)
+        fail("is no NAME=LIBRARY:THREADS:DRAFT", text);
+    void *library = dlopen(self->library, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL)
+        fail(dlerror(), self->library);
+    tandem_query query = NULL;
+    void *symbol = dlsym(library, "tandem_pair_query");
+    memcpy(&query, &symbol, sizeof query);
+    if (query == NULL)
+        fail("has no tandem_pair_query", self->library);
+    const tandem_artefact *artefact = query(TANDEM_ABI_VERSION);
+    self->api = artefact->api;
+    const tandem_options options = {.threads = self->threads};
+    tandem_error error;
+    if (self->api->open(artefact, &options, &error, &self->model) != TANDEM_OK)
+        fail(error.text, self->library);
+}
+
+static void time_prompt(configuration *self, const char *prompt, unsigned number, uint32_t tokens,
+                        double temperature)
+{
+    tandem_session *session;
+    tandem_stats stats;
+    watch times = {0};
+    const tandem_generate_options options = {.max_tokens = tokens,
+                                             .draft = self->draft,
+                                             .temperature = temperature,
+                                             .seed = number,
+                                             .ignore_end = true};
+    if (self->api->session_create(self->model, &session) != TANDEM_OK ||
+        self->api->feed_text(session, prompt, PROMPT_BYTES) != TANDEM_OK)
+        fail(self->api->error(self->model), self->name);
+    const double start = seconds_now();
+    if (self->api->generate(session, &options, note_piece, &times) != TANDEM_OK)
+        fail(self->api->error(self->model), self->name);
+    self->api->stats(session, &stats);
+    self->api->session_destroy(session);
+    self->first[number] = times.first - start;
+    self->seconds[number] =
+        (times.last - times.first) / (double)(times.tokens - times.first_tokens);
+    self->tokens += stats.tokens;
+    self->rounds += stats.rounds;
+    self->drafted += stats.drafted;
+}
+
+static int compare(const void *left, const void *right)
+{
+    const double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double median(double *values, unsigned count)
+{
+    qsort(values, count, sizeof *values, compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+static char *read_text(const char *name, size_t *bytes)
+{
+    FILE *file = fopen(name, "r");
+    if (file == NULL)
+        fail("cannot be read", name);
+    char *text = malloc(1u << 24);
+    *bytes = text == NULL ? 0 : fread(text, 1, 1u << 24, file);
+    fclose(file);
+    return text;
+}
+
+/* The piece of the text that is prompt `number`, from a word's beginning on. */
+static const char *prompt_at(const char *text, size_t bytes, unsigned number, unsigned prompts)
+{
+    size_t place = (bytes - 2 * PROMPT_BYTES) / prompts * number;
+    for (size_t i = 0; i < PROMPT_BYTES && text[place] != ' '; i++)
+        place++;
+    return text + place;
+}
+
+int main(int count, char **arguments)
+{
+    static configuration all[MOST_CONFIGURATIONS];
+    if (count < 6 || count - 5 > MOST_CONFIGURATIONS)
+        fail("usage: driver TEXT PROMPTS TOKENS TEMPERATURE NAME=LIBRARY:THREADS:DRAFT ...",
+             "arguments");
+    size_t bytes;
+    char *text = read_text(arguments[1], &bytes);
+    const unsigned prompts = (unsigned)atoi(arguments[2]), last = (unsigned)(count - 5);
+    if (prompts == 0 || prompts > MOST_PROMPTS || bytes < 4 * PROMPT_BYTES)
+        fail("1 to 512 prompts out of a longer text are possible", arguments[2]);
+    for (unsigned i = 0; i < last; i++)
+        read_configuration(arguments[5 + i], &all[i]);
+    for (unsigned number = 0; number < prompts; number++) {
+        const char *prompt = prompt_at(text, bytes, number, prompts);
+        for (unsigned i = 0; i < last; i++)
+            time_prompt(&all[number % 2 == 0 ? i : last - 1 - i], prompt, number,
+                        (uint32_t)atoi(arguments[3]), atof(arguments[4]));
+        for (unsigned i = 0; i < last; i++)
+            all[i].ratio[number] = all[0].seconds[number] / all[i].seconds[number];
+    }
+    for (unsigned i = 0; i < last; i++) {
+        configuration *self = &all[i];
+        printf("%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", self->name,
+               median(self->seconds, prompts) * 1e6, median(self->ratio, prompts),
+               median(self->first, prompts) * 1e3, (double)self->tokens / (double)self->rounds,
+               (double)self->drafted / (double)self->rounds);
+        self->api->close(self->model);
+    }
+    free(text);
+    return 0;
+}

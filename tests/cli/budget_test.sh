@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# The memory budget is a promise: a program works within the planned address space and, where a
+# control group can be made, within the planned resident memory; what it took, as the kernel saw it
+# at its end, is within the budget; and weights are never read again while it runs.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+source "$(dirname "$0")/harness.sh"
+cd "$source_folder"
+models=(--target graphs/target.xml --drafter graphs/drafter.xml --tokenizer graphs/tokenizer.json)
+slots=96
+gcc -O2 -static -o "$folder/peak" tests/cli/peak.c 2>/dev/null || gcc -O2 -o "$folder/peak" tests/cli/peak.c
+
+# A prompt ten times as long as the slots; without eviction, one that fits.
+prompt_for() { if [ "$1" = none ]; then seq -s, 5 64; else seq -s, 5 $((5 + 10 * slots)); fi; }
+
+# planned FIELD OPTION...: bytes of a line of the plan, which is made once for the same options.
+planned() {
+    local field=$1 file
+    shift
+    file=$folder/plan$(printf '%s' "$*" | tr -c '[:alnum:]' _)
+    [ -e "$file" ] || "$tandem" plan "${models[@]}" "$@" >"$file" || return 1
+    sed -n "s/^  $field  *\([0-9]*\) bytes.*/\1/p" "$file"
+}
+noted() { sed -n "s/^$1 //p" "$folder/noted"; }
+
+"$tandem" compile "${models[@]}" -o "$folder/pair-none"
+"$tandem" compile "${models[@]}" --evict=h2o --slots $slots --threads 2 -o "$folder/pair-h2o" \
+    --memory-budget "$(planned 'in all' --evict=h2o --slots $slots --threads 2)"
+
+# within POLICY THREADS: runs with the planned memory as budget, inside the planned address space.
+within() {
+    local options=(--slots $slots --threads "$2") resident space
+    resident=$(planned 'in all' --evict="$1" "${options[@]}") &&
+        space=$(planned 'address space' --evict="$1" "${options[@]}") || return 1
+    (
+        ulimit -v $((space / 1024 + 64))
+        exec "$folder/peak" "$folder/noted" "$folder/pair-$1" --prompt-ids "$(prompt_for "$1")" --ids \
+            "${options[@]}" --memory-budget "$resident" --max-tokens 30 --ignore-eos --stats=json
+    ) >"$folder/ids" 2>"$folder/stats" || { cat "$folder/stats"; return 1; }
+    echo "planned $resident, $(cat "$folder/noted" "$folder/stats")"
+    [ "$(wc -w <"$folder/ids")" -eq 30 ] && [ "$(noted peak)" -le "$resident" ] &&
+        grep -q "\"slots\": *$slots," "$folder/stats" && grep -q "\"threads\": *$2," "$folder/stats"
+}
+for policy in none h2o; do
+    for threads in 1 2; do
+        check "address_space_${policy}_${threads}_threads" within "$policy" "$threads"
+    done
+done
+
+# The folder of a new control group with a limit on memory; none where it cannot be made.
+make_group() {
+    local own parent
+    own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+    for parent in "/sys/fs/cgroup/memory$own" /sys/fs/cgroup/memory; do
+        mkdir "$parent/tandem-test-$$" 2>/dev/null || continue
+        echo "$1" 2>/dev/null >"$parent/tandem-test-$$/memory.limit_in_bytes" &&
+            echo "$parent/tandem-test-$$" && return
+        rmdir "$parent/tandem-test-$$"
+    done
+    parent=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+    mkdir "$parent/tandem-test-$$" 2>/dev/null || return 1
+    echo "$1" 2>/dev/null >"$parent/tandem-test-$$/memory.max" && echo "$parent/tandem-test-$$" && return
+    rmdir "$parent/tandem-test-$$"
+    return 1
+}
+
+# in_group TOKENS: runs in the group, with the file's pages read afresh; leaves its figures.
+in_group() {
+    dd if="$folder/pair-h2o" iflag=nocache count=0 2>/dev/null
+    "$folder/peak" --group "$group" "$folder/noted" "$folder/pair-h2o" --prompt-ids "$(prompt_for h2o)" \
+        --ids --threads 2 --max-tokens "$1" --ignore-eos >"$folder/ids" &&
+        [ "$(wc -w <"$folder/ids")" -eq "$1" ]
+}
+in_limited_group() {
+    local resident short
+    resident=$(planned 'in all' --evict=h2o --slots $slots --threads 2)
+    group=$(make_group $((resident + resident / 50 + 1048576))) || return 77
+    in_group 1 && short=$(noted major) && in_group 60
+    local status=$?
+    echo "planned $resident, $(cat "$folder/noted"), $short major faults for one token"
+    rmdir "$group"
+    # Weights that were thrown out and read again would be hundreds of pages.
+    [ "$status" -eq 0 ] && [ "$(noted peak)" -le "$resident" ] && [ "$(noted major)" -le $((short + 8)) ]
+}
+in_limited_group >"$folder/group.log" 2>&1
+case $? in
+    0) echo "ok control_group" ;;
+    77) skip control_group "no control group with a limit on memory can be made here" ;;
+    *) sed 's/^/    /' "$folder/group.log"; echo "FAILED control_group" ;;
+esac
+
+# A smaller budget at start: fewer slots, then fewer threads, said in a line; too small is refused
+# with the smallest that works, which works.
+smaller_at_start() {
+    local program=$folder/pair-none smallest
+    "$program" --prompt-ids 5,6,7 --max-tokens 4 --ids --memory-budget 9M >"$folder/ids" 2>"$folder/stderr" || return 1
+    cat "$folder/stderr"
+    grep -qE 'within the memory budget: [0-9]+ of [0-9]+ slots, [0-9]+ thread' "$folder/stderr" || return 1
+    ! "$program" --prompt-ids 5,6,7 --memory-budget 1M 2>"$folder/stderr" || return 1
+    smallest=$(sed -n 's/.*smallest that works is \([0-9]*\) bytes.*/\1/p' "$folder/stderr")
+    "$folder/peak" "$folder/noted" "$program" --prompt-ids 5,6,7 --max-tokens 4 --ids \
+        --memory-budget "$smallest" >"$folder/ids" 2>/dev/null && [ "$(noted peak)" -le "$smallest" ] &&
+        refused 1 'smallest that works' "$program" --prompt-ids 5,6,7 --memory-budget $((smallest - 1)) || return 1
+    # What the message says in MiB works as well.
+    "$program" --prompt-ids 5,6,7 --memory-budget 1M 2>&1 | sed -n 's/.*(\([0-9.]*\) MiB).*/\1M/p' >"$folder/said"
+    "$program" --prompt-ids 5,6,7 --max-tokens 4 --ids --memory-budget "$(cat "$folder/said")" >/dev/null 2>&1
+}
+check a_smaller_budget_at_start smaller_at_start
+
+# The compiler's smallest budget is the program's.
+same_smallest() {
+    local compiler program
+    compiler=$("$tandem" compile "${models[@]}" --memory-budget 1M -o "$folder/none" 2>&1 |
+        sed -n 's/.*smallest that works is \([0-9]*\) bytes.*/\1/p')
+    program=$("$folder/pair-none" --prompt-ids 5,6,7 --memory-budget 1M 2>&1 |
+        sed -n 's/.*smallest that works is \([0-9]*\) bytes.*/\1/p')
+    echo "compiler: $compiler, program: $program"
+    [ -n "$compiler" ] && [ "$compiler" = "$program" ] &&
+        [ "$compiler" = "$(planned 'smallest budget')" ]
+}
+check compiler_and_program_name_the_same_smallest_budget same_smallest
+
+# Sessions share the weights: each further one takes its caches and little else.
+sessions_in_plan() {
+    local one three
+    one=$(planned 'in all' --slots 512) && three=$(planned 'in all' --slots 512 --sessions 3) &&
+        [ "$(planned weights --sessions 3)" = "$(planned weights)" ] &&
+        [ $((three - one)) -gt $((2 * $(planned caches --slots 512))) ] &&
+        [ $((three - one)) -lt $((2 * $(planned caches --slots 512) + 100000)) ]
+}
+check sessions_enter_the_plan sessions_in_plan

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# tandem schedule and tandem generate: orders in and out, refusals, the published bars on shared graphs.
+#
+# SPDX-License-Identifier: GPL-3.0-or-later
+source "$(dirname "$0")/harness.sh"
+cd "$folder"
+
+head='<graphml><key id="b" for="node" attr.name="bytes" attr.type="long"/><graph edgedefault="directed">'
+node() { echo "<node id=\"$1\"><data key=\"b\">$2</data></node>"; }
+edge() { echo "<edge source=\"$1\" target=\"$2\"/>"; }
+write() { # FILE, lines
+    local file=$1
+    shift
+    { echo "$head"; printf '%s\n' "$@"; echo "</graph></graphml>"; } >"$file"
+}
+peak_of() { sed -n 's/.*"peak": \([0-9]*\),.*/\1/p' | head -n 1; }
+
+"$tandem" generate layered --nodes 300 --seed 7 -o layered.graphml
+
+generates_the_same() {
+    "$tandem" generate layered --nodes 300 --seed 7 -o again.graphml && same layered.graphml again.graphml &&
+        "$tandem" generate layered --nodes 300 --seed 8 -o other.graphml &&
+        ! cmp -s layered.graphml other.graphml && [ "$(grep -c '<node' layered.graphml)" -eq 300 ]
+}
+check generate_is_seeded generates_the_same
+
+order_comes_back() {
+    "$tandem" schedule layered.graphml --work-limit 3000000 --order-out order.txt -o new.graphml --json >first.json &&
+        [ "$(wc -l <order.txt)" -eq 300 ] &&
+        "$tandem" schedule layered.graphml --order order.txt --json >given.json &&
+        "$tandem" schedule new.graphml --orderer file --json >file.json || return 1
+    local peak
+    peak=$(peak_of <first.json)
+    [ "$peak" -gt 0 ] && [ "$peak" = "$(peak_of <given.json)" ] && [ "$peak" = "$(peak_of <file.json)" ]
+}
+check an_order_can_be_written_and_scored order_comes_back
+
+is_deterministic() {
+    for i in 1 2; do
+        "$tandem" schedule layered.graphml --work-limit 3000000 --seed 5 --order-out "order$i.txt" >/dev/null || return 1
+    done
+    same order1.txt order2.txt
+}
+check a_work_limit_gives_the_same_order is_deterministic
+
+compares() {
+    "$tandem" schedule layered.graphml --time-limit 1 --compare >table || return 1
+    cat table
+    local row
+    for row in file random bfs dfs greedy postorder beam beam-backward local exact auto; do
+        grep -q "^  $row " table || return 1
+    done
+    # auto is the last row and no worse than any other.
+    [ "$(awk '/^  [a-z]/ && $1 != "orderer" {print $2}' table | sort -n | head -n 1)" = \
+        "$(awk '$1 == "auto" {print $2}' table)" ]
+}
+check compare_prints_every_orderer compares
+
+valid_json() { "$tandem" schedule "$source_folder/graphs/target.xml" --json >out.json; python3 -m json.tool out.json >/dev/null; }
+if command -v python3 >/dev/null; then check models_are_scheduled_too valid_json; else skip models_are_scheduled_too "python3 is not installed"; fi
+
+# --- refusals ---
+
+write cycle.graphml "$(node a 1)" "$(node b 2)" "$(edge a b)" "$(edge b a)"
+check a_cycle_is_refused refused 1 'cycle.graphml: node "[ab]" lies on or behind a cycle' "$tandem" schedule cycle.graphml
+write negative.graphml "$(node a -5)"
+check a_negative_size_is_refused refused 1 'negative.graphml: node "a": bytes is -5; expected' "$tandem" schedule negative.graphml
+write sum.graphml "$(for i in $(seq 1025); do node "n$i" 9007199254740992; done)"
+check sizes_that_overflow_are_refused refused 1 'sizes add up to over 2\^63' "$tandem" schedule sum.graphml
+echo nobody >wrong.txt
+check an_unknown_id_is_refused refused 1 'wrong.txt: line 1: the graph has no node "nobody"' "$tandem" schedule layered.graphml --order wrong.txt
+sed -n '1,5p' order.txt >short.txt
+check a_short_order_is_refused refused 1 'short.txt: 5 nodes are listed; the graph has 300' "$tandem" schedule layered.graphml --order short.txt
+tac order.txt >backward.txt
+check a_wrong_order_is_refused refused 1 'backward.txt: order: node .* comes before its input' "$tandem" schedule layered.graphml --order backward.txt
+check an_unknown_orderer_is_refused refused 2 'unknown orderer "best"; known are file, random' "$tandem" schedule layered.graphml --orderer best
+check a_wrong_width_is_refused refused 2 'expected a width from 1 to 1000000' "$tandem" schedule layered.graphml --orderer beam:0
+printf '<!DOCTYPE a [<!ENTITY x "xx">]><graphml/>' >bomb.graphml
+check entities_are_refused refused 1 'entities are not accepted' "$tandem" schedule bomb.graphml
+
+# --- large graphs ---
+
+large() {
+    "$tandem" generate layered --nodes 20000 --seed 1 -o large.graphml &&
+        "$tandem" schedule large.graphml --orderer dfs --json && "$tandem" schedule large.graphml --orderer greedy --json &&
+        "$tandem" schedule large.graphml --time-limit 1 --json
+}
+check large_graphs_are_ordered large
+
+# --- graphs from elsewhere: the best of five usual orderers, and what was proved once ---
+
+if [ -d "$shared/graphs" ]; then
+    at_most() { # GRAPH BYTES
+        local peak
+        peak=$("$tandem" schedule "$shared/graphs/$1.graphml" --work-limit 300000000 --json | peak_of)
+        echo "$1: $peak, at most $2"
+        [ -n "$peak" ] && [ "$peak" -le "$2" ]
+    }
+    while read -r graph bytes; do check "no_more_than_known_for_$graph" at_most "$graph" "$bytes"; done <<'END'
+detr_train 259072880
+dlrm_train 27171084
+resnet50_train 4100000000
+mlp_mixer_train 7575014128
+layer_resnet50_training 1233125376
+flan_t5_large_infer 67895296
+END
+else
+    skip no_more_than_known "../shared/graphs is not there"
+fi

@@ -1,0 +1,423 @@
+/* Trees through compiled code: after every round the caches hold, bit for bit, what plain decoding
+ * of the accepted tokens would have left there, and sampled sequences have the target's law.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/file.h"
+#include "runtime/internal.h"
+#include "tests/codegen/synthetic_llama.h"
+#include "tests/runtime/chi_square.h"
+#include "tests/test.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
+#define MAX_DRAFT    16
+#define MAX_TOKENS   64
+
+/* A compiled pair, opened by this program's own runtime, so that the caches can be looked at. */
+typedef struct pair {
+    td_context context;
+    cg_model models[2];
+    sched_plan schedule;
+    sched_extra extras[TANDEM_SCRATCH_COUNT];
+    cg_request request;
+    char folder[64], output[96];
+    void *library;
+    const tandem_artefact *artefact;
+} pair;
+
+static td_status make_models(pair *self, int64_t vocabulary, ir_type cache_type)
+{
+    synthetic_options options = {.layers = 2,
+                                 .features = 32,
+                                 .heads = 4,
+                                 .kv_heads = 2,
+                                 .head_size = 8,
+                                 .hidden = 48,
+                                 .vocabulary = vocabulary,
+                                 .max_tokens = MAX_TOKENS,
+                                 .type = IR_F16,
+                                 .cache_type = cache_type};
+    TD_TRY(synthetic_llama(&self->context, &options, &self->models[0]));
+    options.layers = 1;
+    TD_TRY(synthetic_llama(&self->context, &options, &self->models[1]));
+    self->models[1].name = "drafter";
+    return TD_OK;
+}
+
+static td_status compile(pair *self)
+{
+    ir_graph *graphs[2 * CG_GRAPHS];
+    const uint64_t vocabulary = self->models[0].vocabulary;
+    cg_plan plan;
+    self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES] =
+        (sched_extra){"drafts", MAX_DRAFT * vocabulary * sizeof(float), 0};
+    self->extras[TANDEM_SCRATCH_PROBABILITIES] =
+        (sched_extra){"probabilities", vocabulary * sizeof(double), 0};
+    const sched_request order = {.graphs = graphs,
+                                 .graph_count = cg_list_graphs(self->models, 2, graphs),
+                                 .extras = self->extras,
+                                 .extra_count = TANDEM_SCRATCH_COUNT,
+                                 .orderer = "file"};
+    TD_TRY(sched_plan_make(&self->context, &order, NULL, &self->schedule));
+    snprintf(self->output, sizeof self->output, "%s/out.so", self->folder);
+    self->request = (cg_request){.name = "tiny",
+                                 .models = self->models,
+                                 .model_count = 2,
+                                 .plan = &self->schedule,
+                                 .emit = CG_SHARED,
+                                 .max_draft = MAX_DRAFT,
+                                 .bos_id = -1,
+                                 .eos_id = -1,
+                                 .runtime_root = RUNTIME_ROOT,
+                                 .output = self->output};
+    TD_TRY(cg_find_target(&self->context, NULL, NULL, &self->request.target, &self->request.cpu));
+    return cg_compile(&self->context, &self->request, &plan);
+}
+
+static bool begin(pair *self, int64_t vocabulary, ir_type cache_type)
+{
+    memset(self, 0, sizeof *self);
+    td_context_init(&self->context);
+    strcpy(self->folder, "/tmp/tandem-compiled-XXXXXX");
+    if (mkdtemp(self->folder) == NULL || make_models(self, vocabulary, cache_type) != TD_OK ||
+        compile(self) != TD_OK) {
+        printf("    %s\n", self->context.message);
+        return false;
+    }
+    self->library = dlopen(self->output, RTLD_NOW | RTLD_LOCAL);
+    void *found = self->library == NULL ? NULL : dlsym(self->library, "tandem_tiny_query");
+    tandem_query query;
+    memcpy(&query, &found, sizeof query);
+    self->artefact = found == NULL ? NULL : query(TANDEM_ABI_VERSION);
+    return self->artefact != NULL;
+}
+
+static void end(pair *self)
+{
+    char path[128];
+    dlclose(self->library);
+    unlink(self->output);
+    snprintf(path, sizeof path, "%s/out.h", self->folder);
+    unlink(path);
+    rmdir(self->folder);
+    sched_plan_release(&self->schedule);
+    ir_module_release(self->models[0].module);
+    ir_module_release(self->models[1].module);
+}
+
+static bool has_runtime(void)
+{
+    return td_path_exists(RUNTIME_ROOT "/x86_64-linux-gnu/libtandem_runtime.a");
+}
+
+static bool open_sessions(const pair *self, uint32_t count, uint32_t threads, tandem_model **model,
+                          tandem_session **sessions)
+{
+    const tandem_options options = {.threads = threads, .slots = 256, .sessions = count};
+    tandem_error error;
+    if (tandem_runtime_api.open(self->artefact, &options, &error, model) != TANDEM_OK) {
+        printf("    %s\n", error.text);
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (tandem_runtime_api.session_create(*model, &sessions[i]) != TANDEM_OK)
+            return false;
+    return true;
+}
+
+/* --- the caches --- */
+
+/* Bytes of `size` elements that stand `stride` bytes apart. */
+static bool same_elements(const unsigned char *left, const unsigned char *right, uint32_t size,
+                          uint32_t bytes, uint64_t stride)
+{
+    for (uint32_t i = 0; i < size; i++)
+        if (memcmp(left + i * stride, right + i * stride, bytes) != 0)
+            return false;
+    return true;
+}
+
+/* Whether a slot holds the same key and value in two states (layout: runtime/abi.h). */
+static bool same_slot(const tandem_model_info *info, const tandem_cache_info *cache, uint64_t slots,
+                      const unsigned char *left, const unsigned char *right, uint32_t head,
+                      uint32_t slot)
+{
+    const uint64_t bytes = cache->element_bytes, size = cache->head_size;
+    const uint64_t key = info->state_fixed_bytes + slots * cache->key_slot_offset;
+    const uint64_t value = info->state_fixed_bytes + slots * cache->value_slot_offset;
+    const uint64_t in_key = ((head * slots + slot / 16 * 16) * size + slot % 16) * bytes;
+    const uint64_t in_value = (head * slots + slot) * size * bytes;
+    bool same = same_elements(left + key + in_key, right + key + in_key, cache->head_size,
+                              cache->element_bytes, 16 * bytes) &&
+                memcmp(left + value + in_value, right + value + in_value, size * bytes) == 0;
+    const uint64_t scale = cache->kv_heads * slots * size + 2 * (head * slots + slot);
+    return same && (bytes > 1 || (memcmp(left + key + scale, right + key + scale, 2) == 0 &&
+                                  memcmp(left + value + scale, right + value + scale, 2) == 0));
+}
+
+/* Whether two sessions hold the same committed tokens of a model. */
+static bool same_caches(const tandem_session *left, const tandem_session *right, unsigned which)
+{
+    const tandem_model_info *info = &left->model->artefact->models[which];
+    const rt_cache *a = &left->caches[which], *b = &right->caches[which];
+    const uint32_t slots = left->model->slots[which];
+    if (a->fed != b->fed || memcmp(a->state, b->state, info->state_fixed_bytes) != 0)
+        return false;
+    for (uint32_t layer = 0; layer < info->layers; layer++)
+        for (uint32_t head = 0; head < info->caches[layer].kv_heads; head++)
+            for (uint32_t slot = 0; slot < a->fed; slot++)
+                if (!same_slot(info, &info->caches[layer], slots, a->state, b->state, head, slot))
+                    return false;
+    return true;
+}
+
+/* Makes the second session's caches by plain decoding of the first one's text, token by token, and
+ * compares. */
+static bool equals_plain_decoding(tandem_session *session, tandem_session *plain)
+{
+    memcpy(plain->ids, session->ids, session->length * sizeof *session->ids);
+    plain->length = session->length;
+    for (unsigned which = 0; which < 2; which++) {
+        while (plain->caches[which].fed < session->caches[which].fed)
+            rt_catch_up(plain, which, plain->caches[which].fed + 1);
+        if (!same_caches(session, plain, which))
+            return false;
+    }
+    return true;
+}
+
+static double number(uint64_t seed, uint32_t index)
+{
+    rt_dice dice = {seed, 4321, 0};
+    return rt_uniform(&dice, 0, RT_DRAW_TOKEN, index);
+}
+
+/* A random tree of at most MAX_DRAFT nodes, whose levels the drafter passes as they come. */
+static void pass_random_tree(tandem_session *session, uint64_t seed)
+{
+    rt_tree *tree = &session->tree;
+    uint32_t nodes = (uint32_t)(number(seed, 0) * (MAX_DRAFT + 1)), vocabulary = 24;
+    rt_pass pass = {.text = session->length - session->caches[RT_DRAFTER].fed, .rows = 1};
+    rt_tree_start(tree, session->ids[session->length - 1]);
+    for (uint32_t i = 1; i <= nodes; i++) {
+        if (i == 1 || number(seed, 3 * i) < 0.3) {
+            rt_forward(session, RT_DRAFTER, &pass);
+            pass = (rt_pass){0};
+            rt_tree_deepen(tree);
+        }
+        uint32_t first = tree->first[tree->levels - 1];
+        uint32_t above = tree->first[tree->levels] - first;
+        rt_tree_add(tree, first + (uint32_t)(number(seed, 3 * i + 1) * above),
+                    (int32_t)(number(seed, 3 * i + 2) * vocabulary));
+        pass.nodes++;
+        pass.rows++;
+    }
+    const rt_pass all = {.text = 1, .nodes = nodes, .rows = nodes + 1};
+    rt_forward(session, RT_TARGET, &all);
+}
+
+/* Keeps a random path of the tree, from the root. */
+static void commit_random_path(tandem_session *session, uint64_t seed)
+{
+    const rt_tree *tree = &session->tree;
+    uint32_t path[RT_MAX_DRAFT], count = 0, child = 0;
+    for (uint32_t node = 0; (child = rt_tree_next_child(tree, node, 0)) != 0; node = child) {
+        uint32_t other = rt_tree_next_child(tree, node, child);
+        if (other != 0 && number(seed, 500 + count) < 0.5)
+            child = other;
+        if (number(seed, 600 + count) < 0.2)
+            break;
+        path[count++] = child;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        session->ids[session->length + i] = tree->nodes[path[i]].id;
+    session->ids[session->length + count] = (int32_t)(number(seed, 700) * 24);
+    rt_commit(session, RT_TARGET, path, count);
+    if (session->caches[RT_DRAFTER].tail > 0)
+        rt_commit(session, RT_DRAFTER, path, count);
+    session->length += count + 1;
+}
+
+TEST(committed_caches_are_those_of_plain_decoding)
+{
+    static const ir_type types[] = {IR_F32, IR_F16, IR_I8};
+    static const int32_t prompt[] = {3, 1, 4, 1, 5, 9, 2, 6};
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    for (size_t t = 0; t < TD_COUNT_OF(types); t++) {
+        pair self;
+        tandem_model *model;
+        tandem_session *sessions[2];
+        CHECK(begin(&self, 24, types[t]));
+        for (uint64_t seed = 0; seed < 6; seed++) {
+            CHECK(open_sessions(&self, 2, 1 + (uint32_t)seed % 2, &model, sessions));
+            CHECK(tandem_runtime_api.feed(sessions[0], prompt, 8) == TANDEM_OK);
+            rt_catch_up(sessions[0], RT_TARGET, 7);
+            rt_catch_up(sessions[0], RT_DRAFTER, (uint32_t)seed);
+            for (uint64_t round = 0; sessions[0]->length < 200; round++) {
+                pass_random_tree(sessions[0], 1000 * seed + round);
+                commit_random_path(sessions[0], 1000 * seed + round);
+                CHECK_MESSAGE(equals_plain_decoding(sessions[0], sessions[1]),
+                              "cache type %zu seed %d round %d", t, (int)seed, (int)round);
+            }
+            tandem_runtime_api.close(model);
+        }
+        end(&self);
+    }
+}
+
+TEST(rounds_leave_the_caches_of_plain_decoding)
+{
+    static const char *const drafts[] = {"3", "rsd-c:3,2,1", "rsd-s:4x4", "auto"};
+    static const int32_t prompt[] = {3, 1, 4};
+    pair self;
+    tandem_model *model;
+    tandem_session *sessions[2];
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    CHECK(begin(&self, 24, IR_F16));
+    for (size_t d = 0; d < TD_COUNT_OF(drafts); d++)
+        for (int sampled = 0; sampled < 2; sampled++) {
+            CHECK(open_sessions(&self, 2, 1, &model, sessions));
+            CHECK(tandem_runtime_api.feed(sessions[0], prompt, 3) == TANDEM_OK);
+            for (int i = 0; i < 12; i++) {
+                const tandem_generate_options options = {
+                    .max_tokens = 15, .draft = drafts[d], .temperature = sampled * 0.8};
+                CHECK(tandem_runtime_api.generate(sessions[0], &options, NULL, NULL) == TANDEM_OK);
+                CHECK(equals_plain_decoding(sessions[0], sessions[1]));
+            }
+            tandem_runtime_api.close(model);
+        }
+    end(&self);
+}
+
+/* --- the law --- */
+
+#define IDS         4u
+#define LENGTH      3u
+#define SEQUENCES   64u
+#define SAMPLES     4000u
+#define MOST_PROMPT 63u
+#define HEAT        0.4 /* temperature */
+
+/* The target's probabilities behind a text, from one plain pass. */
+static void plain_law(tandem_session *session, const int32_t *ids, uint32_t count, double law[IDS])
+{
+    double total = 0;
+    memcpy(session->ids, ids, count * sizeof *ids);
+    session->length = count;
+    rt_catch_up(session, RT_TARGET, count - 1);
+    const rt_pass pass = {.text = 1, .rows = 1};
+    rt_forward(session, RT_TARGET, &pass);
+    const rt_row logits = rt_logits(session, RT_TARGET, 0);
+    for (uint32_t i = 0; i < IDS; i++)
+        total += law[i] = exp((double)logits.values[i] / HEAT);
+    for (uint32_t i = 0; i < IDS; i++)
+        law[i] /= total;
+}
+
+/* Probabilities of all continuations of a prompt. */
+static bool law_of_sequences(tandem_model *model, const int32_t *prompt, uint32_t count,
+                             double law[SEQUENCES])
+{
+    for (uint32_t code = 0; code < SEQUENCES; code++) {
+        int32_t ids[MOST_PROMPT + LENGTH];
+        memcpy(ids, prompt, count * sizeof *ids);
+        law[code] = 1;
+        for (uint32_t i = 0; i < LENGTH; i++) {
+            tandem_session *session;
+            double next[IDS];
+            if (tandem_runtime_api.session_create(model, &session) != TANDEM_OK)
+                return false;
+            plain_law(session, ids, count + i, next);
+            tandem_runtime_api.session_destroy(session);
+            ids[count + i] = (int32_t)(code >> 2 * (LENGTH - 1 - i) & 3);
+            law[code] *= next[ids[count + i]];
+        }
+    }
+    return true;
+}
+
+static double deviation(tandem_model *model, const char *draft, const int32_t *prompt,
+                        uint32_t count, const double law[SEQUENCES])
+{
+    uint32_t seen[SEQUENCES] = {0};
+    const int32_t *ids;
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        tandem_session *session;
+        const tandem_generate_options options = {
+            .max_tokens = LENGTH, .draft = draft, .temperature = HEAT, .seed = i};
+        if (tandem_runtime_api.session_create(model, &session) != TANDEM_OK ||
+            tandem_runtime_api.feed(session, prompt, count) != TANDEM_OK ||
+            tandem_runtime_api.generate(session, &options, NULL, NULL) != TANDEM_OK ||
+            tandem_runtime_api.tokens(session, &ids) != count + LENGTH)
+            return INFINITY;
+        ids += count;
+        seen[ids[0] * 16 + ids[1] * 4 + ids[2]]++;
+        tandem_runtime_api.session_destroy(session);
+    }
+    return chi_square(seen, law, SEQUENCES);
+}
+
+static const char *const law_drafts[] = {"0", "2", "rsd-c:2,2", "rsd-s:3x2"};
+
+TEST(sampled_sequences_have_the_compiled_targets_law)
+{
+    static const int32_t prompt[] = {2};
+    double law[SEQUENCES];
+    pair self;
+    tandem_model *model;
+    tandem_session *session;
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    CHECK(begin(&self, IDS, IR_F16));
+    CHECK(open_sessions(&self, 1, 1, &model, &session));
+    tandem_runtime_api.session_destroy(session);
+    CHECK(law_of_sequences(model, prompt, 1, law));
+    for (size_t d = 0; d < TD_COUNT_OF(law_drafts); d++) {
+        double result = deviation(model, law_drafts[d], prompt, 1, law);
+        CHECK_MESSAGE(result < CHI_SQUARE_LIMIT, "draft %s: %g", law_drafts[d], result);
+    }
+    for (uint32_t code = 0; code < SEQUENCES; code++) /* the test would notice */
+        law[code] = 0.7 * law[code] + 0.3 / SEQUENCES;
+    CHECK(deviation(model, "rsd-c:2,2", prompt, 1, law) > 2 * CHI_SQUARE_LIMIT);
+    tandem_runtime_api.close(model);
+    end(&self);
+}
+
+TEST(with_eviction_the_law_is_that_of_plain_decoding_with_eviction)
+{
+    /* The slots are full after the first token that is generated. */
+    int32_t prompt[MOST_PROMPT];
+    double law[SEQUENCES], without[SEQUENCES], distance = 0;
+    const tandem_options options = {.threads = 1, .slots = MOST_PROMPT + 1, .eviction = "recent"};
+    pair self;
+    tandem_model *model;
+    tandem_session *session;
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    for (uint32_t i = 0; i < MOST_PROMPT; i++)
+        prompt[i] = (int32_t)(number(9, i) * IDS);
+    CHECK(begin(&self, IDS, IR_F16));
+    CHECK(open_sessions(&self, 1, 1, &model, &session));
+    tandem_runtime_api.session_destroy(session);
+    CHECK(law_of_sequences(model, prompt, MOST_PROMPT, without));
+    tandem_runtime_api.close(model);
+    tandem_error error;
+    CHECK_MESSAGE(tandem_runtime_api.open(self.artefact, &options, &error, &model) == TANDEM_OK,
+                  "%s", error.text);
+    CHECK(law_of_sequences(model, prompt, MOST_PROMPT, law));
+    for (uint32_t code = 0; code < SEQUENCES; code++)
+        distance += fabs(law[code] - without[code]);
+    CHECK(distance > 0.01); /* eviction does something here */
+    for (size_t d = 0; d < TD_COUNT_OF(law_drafts); d++) {
+        double result = deviation(model, law_drafts[d], prompt, MOST_PROMPT, law);
+        CHECK_MESSAGE(result < CHI_SQUARE_LIMIT, "draft %s: %g", law_drafts[d], result);
+    }
+    tandem_runtime_api.close(model);
+    end(&self);
+}
+
+TEST_MAIN()
