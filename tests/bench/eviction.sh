@@ -14,9 +14,9 @@ novels=../shared/data/text/train/eltec_eng.valid.txt
 ninja -C "$build" --quiet tandem tandem_runtimes tandem_bench_eviction
 folder=$(mktemp -d "${TMPDIR:-/tmp}/tandem-bench-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-measure() { # TITLE MODEL [STEP POLICY..]
+measure() { # TITLE MODEL
     printf '\n### %s\n\n' "$1"
-    "$build/tandem_bench_eviction" "$folder/$2.so" "$novels" "$windows" "${@:3}"
+    "$build/tandem_bench_eviction" "$folder/$2.so" "$novels" "$windows"
 }
 # The best of three runs of a policy with so many slots, in tokens/s.
 speed() { # POLICY SLOTS
@@ -45,7 +45,6 @@ for model in target drafter; do
 done
 {
     measure "The default pair's target" target
-    measure "The same, evicting 8 tokens at a time (\`--evict-every 8\`)" target 8 tova keydiff
     measure "The default pair's drafter" drafter
     speeds
 } >"$folder/tables"

@@ -68,8 +68,8 @@ compile trimmed "${default[@]}" "${trim[@]}"
 Made by \`./dev bench speculation\` on $(nproc) processors, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1).
 $prompts pieces of held-back novels are continued by $tokens tokens in one process, by all configurations in
 turn. Times are medians of the time per token after the first tokens came; *speed-up* is the median over
-the prompts of the first line's time divided by this line's, which is the fastest way of decoding the same
-target without a drafter. All weights have 8 bits and so have activations, which is the fastest arithmetic
+the prompts of the first line's time divided by this line's; other plain lines show what plain decoding
+with more or fewer threads does. All weights have 8 bits and so have activations, which is the fastest arithmetic
 for both models; texts are the same for all lines at temperature 0. \`auto\` begins knowing nothing.
 
 ## The default pair

@@ -128,9 +128,10 @@ TEST(an_unknown_orderer_is_refused)
     CHECK(small_llama_build(&context, &shape, &model) == TD_OK);
     CHECK(sched_order_graph(ir_module_find_graph(model.module, "forward"), "alphabetical", NULL,
                             &peak, &bound, &chosen) == TD_USAGE);
-    CHECK_STRING(context.message,
-                 "unknown orderer \"alphabetical\"; known are file, random, bfs, dfs, greedy, postorder, "
-                 "beam, beam-backward, local, exact, auto, and NAME:WIDTH for beams");
+    CHECK_STRING(
+        context.message,
+        "unknown orderer \"alphabetical\"; known are file, random, bfs, dfs, greedy, postorder, "
+        "beam, beam-backward, local, exact, auto, and NAME:WIDTH for beams");
     ir_module_release(model.module);
 }
 
