@@ -25,6 +25,7 @@ static td_status map_descriptor(td_context *context, int descriptor, td_file *fi
         return td_fail(context, TD_IO, "%s: %s", file->path, strerror(errno));
     if (!S_ISREG(information.st_mode))
         return td_fail(context, TD_INVALID, "%s: not a regular file", file->path);
+    file->data = (const unsigned char *)"";
     file->size = (uint64_t)information.st_size;
     if (file->size == 0)
         return TD_OK;
@@ -55,7 +56,7 @@ td_status td_file_map(td_context *context, const char *path, td_file *file)
 
 void td_file_unmap(td_context *context, td_file *file)
 {
-    if (file->data != NULL)
+    if (file->size > 0)
         munmap((void *)(uintptr_t)file->data, (size_t)file->size);
     td_release(context, file->path);
     memset(file, 0, sizeof *file);

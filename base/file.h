@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-/* A whole file, mapped read-only and private. An empty file has data NULL and size 0. */
+/* A whole file, mapped read-only and private. An empty file has size 0; its data
+ * may not be read, but counted from. */
 typedef struct td_file {
     const unsigned char *data;
     uint64_t size;

@@ -9,13 +9,13 @@
 enum { KEY_EMIT = 0x2000, KEY_NAME };
 
 static const struct argp_option options_table[] = {
-    {NULL, 0, NULL, 0, "Output:", 4},
-    {"output", 'o', "FILE", 0, "where to write (required)", 4},
+    {NULL, 0, NULL, 0, "Output:", 6},
+    {"output", 'o', "FILE", 0, "where to write (required)", 6},
     {"emit", KEY_EMIT, "KIND", 0,
      "exe (default), shared (a library), object, bitcode or llvm-ir; all but exe get a C header "
      "beside them, and the last three their weights in FILE.weights",
-     4},
-    {"name", KEY_NAME, "NAME", 0, "name of the artefact, a C identifier (default: model)", 4},
+     6},
+    {"name", KEY_NAME, "NAME", 0, "name of the artefact, a C identifier (default: model)", 6},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 

@@ -18,7 +18,7 @@ typedef struct generate_options {
 enum { KEY_NODES = 0x2000, KEY_SEED };
 
 static const struct argp_option options_table[] = {
-    {"nodes", KEY_NODES, "N", 0, "how many nodes, 2 to 1000000 (default 500)", 0},
+    {"nodes", KEY_NODES, "N", 0, "how many nodes, 1 to 100000 (default 500)", 0},
     {"seed", KEY_SEED, "N", 0, "equal seeds give equal graphs (default 1)", 0},
     {"output", 'o', "FILE.graphml", 0, "where to write it", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -29,7 +29,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     generate_options *options = state->input;
     switch (key) {
     case KEY_NODES:
-        options->nodes = (uint32_t)cli_parse_count(state, "--nodes", argument, 1000000);
+        options->nodes = (uint32_t)cli_parse_count(state, "--nodes", argument, 100000);
         return 0;
     case KEY_SEED:
         options->seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);

@@ -96,34 +96,57 @@ td_status cli_read_graphs(td_context *context, const char *path, cli_graph_file 
 
 /* --- orders as text --- */
 
-static td_status read_lines(td_context *context, const td_file *text, const td_map *by_name,
-                            const sched_problem *problem, bool *seen, uint32_t *order)
+/* What reading an order needs beside the file. */
+typedef struct order_reader {
+    td_map by_name; /* the number of a node, plus 1 */
+    bool *seen;     /* [nodes] */
+    char *id;       /* room for the longest line */
+} order_reader;
+
+static bool open_reader(td_context *context, const td_file *text, const sched_problem *problem,
+                        order_reader *reader)
+{
+    td_map_init(&reader->by_name, context);
+    reader->seen = td_allocate(context, problem->node_count + (size_t)1);
+    reader->id = td_allocate(context, (size_t)text->size + 1);
+    bool complete = reader->seen != NULL && reader->id != NULL;
+    for (uint32_t i = 0; complete && i < problem->node_count; i++)
+        complete = td_map_put(&reader->by_name, problem->nodes[i].name, (void *)(uintptr_t)(i + 1));
+    return complete;
+}
+
+static void close_reader(td_context *context, order_reader *reader)
+{
+    td_release(context, reader->id);
+    td_release(context, reader->seen);
+    td_map_release(&reader->by_name);
+}
+
+static td_status read_lines(td_context *context, const td_file *text, const order_reader *reader,
+                            const sched_problem *problem, uint32_t *order)
 {
     const char *at = (const char *)text->data, *end = at + text->size;
     uint32_t line = 0, count = 0;
-    char id[512];
+    char *id = reader->id;
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         stop = stop == NULL ? end : stop;
         size_t length = (size_t)(stop - at);
         length -= length > 0 && at[length - 1] == '\r';
         line++;
-        if (length >= sizeof id)
-            return td_fail(context, TD_INVALID, "%s: line %u: an id of over %zu bytes", text->path,
-                           line, sizeof id - 1);
         memcpy(id, at, length);
         id[length] = '\0';
         at = stop + 1;
         if (length == 0)
             continue;
-        const uintptr_t found = (uintptr_t)td_map_get(by_name, id);
+        const uintptr_t found = (uintptr_t)td_map_get(&reader->by_name, id);
         if (found == 0)
             return td_fail(context, TD_INVALID, "%s: line %u: the graph has no node \"%s\"",
                            text->path, line, id);
-        if (seen[found - 1])
+        if (reader->seen[found - 1])
             return td_fail(context, TD_INVALID, "%s: line %u: node \"%s\" comes twice", text->path,
                            line, id);
-        seen[found - 1] = true;
+        reader->seen[found - 1] = true;
         order[count++] = (uint32_t)(found - 1);
     }
     if (count < problem->node_count)
@@ -136,25 +159,33 @@ td_status cli_read_order(td_context *context, const char *path, const sched_prob
                          uint32_t *order)
 {
     td_file text;
-    td_map by_name;
+    order_reader reader = {0};
     TD_TRY(td_file_map(context, path, &text));
-    td_map_init(&by_name, context);
-    bool *seen = td_allocate(context, problem->node_count + (size_t)1);
-    bool complete = seen != NULL;
-    for (uint32_t i = 0; complete && i < problem->node_count; i++)
-        complete = td_map_put(&by_name, problem->nodes[i].name, (void *)(uintptr_t)(i + 1));
-    const td_status status = complete ? read_lines(context, &text, &by_name, problem, seen, order)
-                                      : td_fail_memory(context);
-    td_release(context, seen);
-    td_map_release(&by_name);
+    const td_status status = open_reader(context, &text, problem, &reader)
+                                 ? read_lines(context, &text, &reader, problem, order)
+                                 : td_fail_memory(context);
+    close_reader(context, &reader);
     td_file_unmap(context, &text);
     return status;
+}
+
+/* Whether an id is a line that is read as it was written. */
+static bool is_line(const char *id)
+{
+    const size_t length = strlen(id);
+    return length > 0 && strchr(id, '\n') == NULL && id[length - 1] != '\r';
 }
 
 td_status cli_write_order(td_context *context, const char *path, const sched_problem *problem,
                           const uint32_t *order)
 {
     td_output output;
+    for (uint32_t i = 0; i < problem->node_count; i++)
+        if (!is_line(problem->nodes[i].name))
+            return td_fail(context, TD_INVALID,
+                           "%s: the order cannot be written: the id of node %u is empty or has a "
+                           "line end; ids of one line are accepted",
+                           path, i);
     TD_TRY(td_output_open(context, path, &output));
     for (uint32_t step = 0; step < problem->node_count; step++)
         fprintf(output.stream, "%s\n", problem->nodes[order[step]].name);

@@ -132,12 +132,12 @@ enum {
 };
 
 static const struct argp_option pair_options[] = {
-    {NULL, 0, NULL, 0, "Models:", 1},
+    {NULL, 0, NULL, 0, "Models:", 2},
     {"target", KEY_TARGET, "PATH", 0,
-     "the model whose text is wanted: OpenVINO IR (.xml), a Hugging Face directory, or GGUF", 1},
-    {"drafter", KEY_DRAFTER, "PATH", 0, "the model that guesses ahead (default: none)", 1},
+     "the model whose text is wanted: OpenVINO IR (.xml), a Hugging Face directory, or GGUF", 2},
+    {"drafter", KEY_DRAFTER, "PATH", 0, "the model that guesses ahead (default: none)", 2},
     {"tokenizer", KEY_TOKENIZER, "FILE", 0,
-     "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the target)", 1},
+     "tokenizer.json, tokenizer.model or a GGUF file (default: what lies with the target)", 2},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -162,27 +162,27 @@ static error_t parse_pair(int key, char *argument, struct argp_state *state)
 const struct argp cli_pair_argp = {pair_options, parse_pair, NULL, NULL, NULL, NULL, NULL};
 
 static const struct argp_option model_options[] = {
-    {NULL, 0, NULL, 0, "How models are read:", 2},
+    {NULL, 0, NULL, 0, "How models are read:", 3},
     {"weights", KEY_WEIGHTS, "KIND", 0,
      "keep (default), f32, f16, q8 or q4 (8 or 4 bits, groups of 32); random:SEED fills weights "
      "whose file is missing, and may be given beside another",
-     2},
+     3},
     {"activations", KEY_ACTIVATIONS, "KIND", 0,
-     "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 2},
+     "what quantised weights are multiplied with: f32 (default) or q8 (8 bits, blocks of 32)", 3},
     {"kv", KEY_KV, "KIND", 0,
-     "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 2},
+     "what the KV caches hold: f32, f16 (default) or q8 (8 bits, a scale per token and head)", 3},
     {"evict", KEY_EVICT, "POLICY", 0,
      "what full caches drop: none (default), recent, h2o, tova, snapkv or keydiff, the last four "
      "also as in tova+caote and tova+fastcaote; the program may choose another at start",
-     2},
+     3},
     {"constants", KEY_CONSTANTS, "FILE", 0,
-     "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 2},
+     "JSON with the small constants of an OpenVINO IR whose .bin is missing: offset to values", 3},
     {"context", KEY_CONTEXT, "N", 0, "tokens of context, 1 or more (default: what the model says)",
-     2},
-    {"layers", KEY_LAYERS, "N", 0, "keep only the first N layers, 1 or more (default: all)", 2},
+     3},
+    {"layers", KEY_LAYERS, "N", 0, "keep only the first N layers, 1 or more (default: all)", 3},
     {"print-after", KEY_PRINT_AFTER, "PASS", 0,
-     "print the graphs to standard error after a pass, or after \"all\"", 2},
-    {"verbose", 'v', NULL, 0, "report progress", 2},
+     "print the graphs to standard error after a pass, or after \"all\"", 3},
+    {"verbose", 'v', NULL, 0, "report progress", 3},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -239,19 +239,19 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
 const struct argp cli_model_argp = {model_options, parse_model, NULL, NULL, NULL, NULL, NULL};
 
 static const struct argp_option device_options[] = {
-    {NULL, 0, NULL, 0, "Program:", 3},
+    {NULL, 0, NULL, 0, "Program:", 5},
     {"memory-budget", KEY_BUDGET, "SIZE", 0,
-     "all that may be resident, such as 800M (default: no limit)", 3},
-    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 3},
+     "all that may be resident, such as 800M (default: no limit)", 5},
+    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 5},
     {"threads", KEY_THREADS, "N", 0,
-     "plan for this many threads (default 1; each further one takes 132 KiB)", 3},
-    {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 3},
+     "plan for this many threads (default 1; each further one takes 132 KiB)", 5},
+    {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 5},
     {"max-draft", KEY_MAX_DRAFT, "N", 0,
-     "most tokens of a draft that the program may be asked for (default 16)", 3},
+     "most tokens of a draft that the program may be asked for (default 16)", 5},
     {"orderer", KEY_ORDERER, "NAME", 0,
-     "auto (default), or another row of `tandem schedule --compare`", 3},
-    {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 3},
-    {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 3},
+     "auto (default), or another row of `tandem schedule --compare`", 5},
+    {"triple", KEY_TRIPLE, "TRIPLE", 0, "machine to compile for (default: this one)", 5},
+    {"cpu", KEY_CPU, "CPU", 0, "processor; see `tandem targets` (default: native)", 5},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 

@@ -16,7 +16,7 @@ static const char *describe_dot(cg_dot dot)
     static const char *const text[] = {
         [CG_DOT_NONE] = "widened bytes", [CG_DOT_PAIRS] = "pairs of 16 bits",
         [CG_DOT_AVX_VNNI] = "AVX-VNNI",  [CG_DOT_AVX512_VNNI] = "AVX-512 VNNI",
-        [CG_DOT_NEON] = "sdot",          [CG_DOT_NEON_I8MM] = "sdot",
+        [CG_DOT_NEON] = "sdot",          [CG_DOT_NEON_I8MM] = "smmla and sdot",
     };
     return text[dot];
 }

@@ -31,6 +31,8 @@ static bool wants_help(int argc, char **argv)
 
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
+    /* Without what argp says about options that have a short and a long name. */
+    setenv("ARGP_HELP_FMT", "no-dup-args-note", 0);
     /* argp's own complaints come with a second line. */
     const unsigned flags = wants_help(argc, argv) ? 0 : ARGP_NO_ERRS;
     int next = 0;

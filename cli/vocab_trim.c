@@ -15,13 +15,13 @@
 enum { KEY_VOCAB_TRIM = 0x3000, KEY_COUNTS };
 
 static const struct argp_option options_table[] = {
-    {NULL, 0, NULL, 0, "Trimmed head of the drafter:", 1},
+    {NULL, 0, NULL, 0, "Trimmed head of the drafter:", 4},
     {"vocab-trim", KEY_VOCAB_TRIM, "N|auto", 0,
      "the drafter proposes only the N most frequent tokens of --counts, and special ones; auto "
      "chooses N by the expected speed-up, and prints the curve",
-     1},
+     4},
     {"counts", KEY_COUNTS, "FILE", 0,
-     "how often tokens occur, from `tandem calibrate`; given several times they are added up", 1},
+     "how often tokens occur, from `tandem calibrate`; given several times they are added up", 4},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 

@@ -165,9 +165,14 @@ static void emit_common_blocks(const cg_attention *self, const attention_item *i
 static void emit_common(const cg_attention *self, const attention_item *item, LLVMValueRef begin,
                         LLVMValueRef end)
 {
+    /* Three: a round of two guesses reads K and V once. */
+    static const unsigned sizes[] = {CG_ATTENTION_ROWS, 4, 3, 2, 1};
     cg_build *build = self->build;
     LLVMValueRef first = item->first;
-    for (unsigned tokens = CG_ATTENTION_ROWS / self->heads; tokens > 0; tokens /= 2) {
+    for (size_t i = 0; i < TD_COUNT_OF(sizes); i++) {
+        const unsigned tokens = sizes[i];
+        if (tokens * self->heads > CG_ATTENTION_ROWS)
+            continue;
         LLVMValueRef until =
             LLVMBuildSub(build->builder, item->last, cg_i64(build, tokens - 1), "");
         cg_loop loop = cg_loop_begin(build, first, until, tokens);

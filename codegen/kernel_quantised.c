@@ -29,8 +29,14 @@ typedef struct quantised_tile {
 } quantised_tile;
 
 typedef struct dot_sums {
-    LLVMValueRef chunk[CG_TILE_SUMS][MOST_CHUNKS];
+    LLVMValueRef chunk[MOST_CHUNKS][CG_TILE_SUMS]; /* [panel][token] in each */
 } dot_sums;
+
+/* Quads of weights at a step. */
+typedef struct dot_quads {
+    unsigned first, count; /* of the block: 1 or 2 */
+    cg_dot_operand chunk[MOST_CHUNKS][CG_TILE_PANELS][2];
+} dot_quads;
 
 static const cg_weight *weight_of(const quantised_tile *self)
 {
@@ -76,7 +82,7 @@ static void start_sums(const quantised_tile *self, LLVMValueRef x, dot_sums *sum
             start = cg_splat(build, cg_load(build, build->i32, at, 4), self->step.lanes);
         for (unsigned p = 0; p < tile->panels; p++)
             for (unsigned c = 0; c < self->chunks; c++) {
-                LLVMValueRef *sum = &sums->chunk[p * tile->tokens + t][c];
+                LLVMValueRef *sum = &sums->chunk[c][p * tile->tokens + t];
                 *sum = start;
                 if (weight_of(self)->has_zero) {
                     *sum = cg_dot_multiply(build, &self->step, self->zeros[p][c], start);
@@ -93,7 +99,7 @@ static void start_sums(const quantised_tile *self, LLVMValueRef x, dot_sums *sum
     }
 }
 
-/* Quads `quad` (and the next one, with 4 bits) of a panel's chunk. */
+/* One load of a panel's chunk: a quad, or two of 4 bits. */
 static void load_quads(const quantised_tile *self, LLVMValueRef at, cg_dot_operand *quads)
 {
     cg_build *build = build_of(self);
@@ -109,35 +115,101 @@ static void load_quads(const quantised_tile *self, LLVMValueRef at, cg_dot_opera
     quads[1] = cg_dot_weights(build, &self->step, high);
 }
 
+static void load_step(const quantised_tile *self, LLVMValueRef weights, dot_quads *quads)
+{
+    const unsigned per_load = 8 / self->step.bits;
+    const uint64_t line = (uint64_t)CG_LANES * 4;
+    for (unsigned p = 0; p < self->tile->panels; p++)
+        for (unsigned q = 0; q < quads->count; q += per_load) {
+            const uint64_t at =
+                p * weight_of(self)->unit_bytes + (quads->first + q) / per_load * line;
+            for (unsigned c = 0; c < self->chunks; c++)
+                load_quads(
+                    self,
+                    cg_offset_by(build_of(self), weights, at + 4 * self->step.lanes * (uint64_t)c),
+                    &quads->chunk[c][p][q]);
+        }
+}
+
+/* Activations of `count` tokens (each an i32), from `token` on, of a quad. */
+static LLVMValueRef load_activations(const quantised_tile *self, LLVMValueRef x, unsigned quad,
+                                     unsigned token, unsigned count)
+{
+    cg_build *build = build_of(self);
+    const uint64_t at = ((uint64_t)quad * self->tile->tokens + token) * 4;
+    LLVMTypeRef type = count == 1 ? build->i32 : cg_vector(build->i32, count);
+    return cg_load(build, type, cg_offset_by(build, x, at), 4);
+}
+
+/* Tokens that the step takes two at a time; the others follow them. */
+static unsigned paired_tokens(const quantised_tile *self)
+{
+    return self->step.has_squares ? self->tile->tokens / 2 * 2 : 0;
+}
+
+/* The products of a step with each token from `first` on. */
+static void add_singles(const quantised_tile *self, const dot_quads *quads, LLVMValueRef x,
+                        unsigned first, dot_sums *sums)
+{
+    cg_build *build = build_of(self);
+    const cg_tile *tile = self->tile;
+    for (unsigned q = 0; q < quads->count; q++)
+        for (unsigned t = first; t < tile->tokens; t++) {
+            const cg_dot_operand four = cg_dot_activations(
+                build, &self->step, load_activations(self, x, quads->first + q, t, 1));
+            for (unsigned p = 0; p < tile->panels; p++)
+                for (unsigned c = 0; c < self->chunks; c++) {
+                    LLVMValueRef *sum = &sums->chunk[c][p * tile->tokens + t];
+                    *sum = cg_dot_add(build, &self->step, *sum, &quads->chunk[c][p][q], &four);
+                }
+        }
+}
+
+/* The products of a step of two quads with the first `end` tokens, whose sums are woven. */
+static void add_pairs(const quantised_tile *self, const dot_quads *quads, LLVMValueRef x,
+                      unsigned end, dot_sums *sums)
+{
+    cg_build *build = build_of(self);
+    const cg_tile *tile = self->tile;
+    for (unsigned p = 0; p < tile->panels; p++)
+        for (unsigned c = 0; c < self->chunks; c++) {
+            const cg_dot_operand woven =
+                cg_dot_weave_weights(build, &self->step, quads->chunk[c][p]);
+            for (unsigned t = 0; t < end; t += 2) {
+                const LLVMValueRef two[] = {load_activations(self, x, quads->first, t, 2),
+                                            load_activations(self, x, quads->first + 1, t, 2)};
+                const cg_dot_operand eight = cg_dot_weave_activations(build, &self->step, two);
+                cg_dot_add_squares(build, &self->step, &sums->chunk[c][p * tile->tokens + t],
+                                   &woven, &eight);
+            }
+        }
+}
+
+/* Weaves or unweaves (`change`) the sums of the first `end` tokens. */
+static void change_pairs(const quantised_tile *self, unsigned end,
+                         void (*change)(cg_build *build, LLVMValueRef sums[2]), dot_sums *sums)
+{
+    for (unsigned p = 0; p < self->tile->panels; p++)
+        for (unsigned c = 0; c < self->chunks; c++)
+            for (unsigned t = 0; t < end; t += 2)
+                change(build_of(self), &sums->chunk[c][p * self->tile->tokens + t]);
+}
+
 /* The dot products of one block of each panel with each token. */
 static void emit_dots(const quantised_tile *self, LLVMValueRef weights, LLVMValueRef x,
                       dot_sums *sums)
 {
-    cg_build *build = build_of(self);
-    const cg_tile *tile = self->tile;
-    const unsigned per_load = 8 / self->step.bits;
-    const uint64_t line = (uint64_t)CG_LANES * 4;
+    const unsigned paired = paired_tokens(self);
+    dot_quads quads = {.count = paired > 0 ? 2 : 8 / self->step.bits};
     start_sums(self, x, sums);
-    for (unsigned quad = 0; quad < CG_QUANTISED_QUADS; quad += per_load) {
-        cg_dot_operand loaded[CG_TILE_PANELS][MOST_CHUNKS][2];
-        for (unsigned p = 0; p < tile->panels; p++) {
-            const uint64_t at = p * weight_of(self)->unit_bytes + quad / per_load * line;
-            for (unsigned c = 0; c < self->chunks; c++)
-                load_quads(self, cg_offset_by(build, weights, at + 4 * self->step.lanes * c),
-                           loaded[p][c]);
-        }
-        for (unsigned q = 0; q < per_load; q++)
-            for (unsigned t = 0; t < tile->tokens; t++) {
-                const uint64_t at = ((uint64_t)(quad + q) * tile->tokens + t) * 4;
-                const cg_dot_operand four = cg_dot_activations(
-                    build, &self->step, cg_load(build, build->i32, cg_offset_by(build, x, at), 4));
-                for (unsigned p = 0; p < tile->panels; p++)
-                    for (unsigned c = 0; c < self->chunks; c++) {
-                        LLVMValueRef *sum = &sums->chunk[p * tile->tokens + t][c];
-                        *sum = cg_dot_add(build, &self->step, *sum, &loaded[p][c][q], &four);
-                    }
-            }
+    change_pairs(self, paired, cg_dot_weave_sums, sums);
+    for (; quads.first < CG_QUANTISED_QUADS; quads.first += quads.count) {
+        load_step(self, weights, &quads);
+        if (paired > 0)
+            add_pairs(self, &quads, x, paired, sums);
+        add_singles(self, &quads, x, paired, sums);
     }
+    change_pairs(self, paired, cg_dot_unweave_sums, sums);
 }
 
 /* Where a stream of the tile, with `bytes` a block, is `count` blocks after `block`: behind the end
@@ -211,17 +283,17 @@ static void emit_prefetch(const quantised_tile *self, LLVMValueRef block, bool s
     }
 }
 
-/* The sums of 16 rows as floats, which is exact. */
-static LLVMValueRef join_sums(const quantised_tile *self, LLVMValueRef *chunks)
+/* The sums of 16 rows, number `i` of the tile, as floats, which is exact. */
+static LLVMValueRef join_sums(const quantised_tile *self, const dot_sums *sums, unsigned i)
 {
     cg_build *build = build_of(self);
     LLVMValueRef joined[MOST_CHUNKS];
     for (unsigned c = 0; c < self->chunks; c++)
-        joined[c] = chunks[c];
+        joined[c] = sums->chunk[c][i];
     for (unsigned count = self->chunks; count > 1; count /= 2)
-        for (unsigned i = 0; i < count / 2; i++)
-            joined[i] =
-                cg_shuffle(build, joined[2 * i], joined[2 * i + 1], 2 * CG_LANES / count, 0, 1);
+        for (unsigned j = 0; j < count / 2; j++)
+            joined[j] =
+                cg_shuffle(build, joined[2 * j], joined[2 * j + 1], 2 * CG_LANES / count, 0, 1);
     return LLVMBuildSIToFP(build->builder, joined[0], cg_vector(build->f32, CG_LANES), "");
 }
 
@@ -267,7 +339,7 @@ static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
             LLVMValueRef at =
                 cg_offset_by(build, x, CG_QUANTISED_SCALES * tile->tokens + 4 * (uint64_t)t);
             LLVMValueRef x_scale = cg_splat(build, cg_load(build, build->f32, at, 4), CG_LANES);
-            LLVMValueRef dot = join_sums(self, sums.chunk[i]);
+            LLVMValueRef dot = join_sums(self, &sums, i);
             if (single) {
                 /* fma(dot, scale, 0): a product of integer and scale is never -0 or too small. */
                 add_scaled(self, i, LLVMBuildFMul(build->builder, dot, x_scale, ""), scale);

@@ -33,7 +33,7 @@ typedef struct fe_model {
     /* A trimmed head: the id of each column of the logits, ascending. NULL: column j is id j. */
     const int32_t *head_ids;
     uint32_t head_count;
-    int32_t bos_id, eos_id;     /* -1: unknown */
+    int32_t bos_id, eos_id;                   /* -1: unknown */
     int32_t further_end_ids[FE_FURTHER_ENDS]; /* ids that end a text beside eos_id */
     uint32_t further_end_count;
     const char *tokenizer_path; /* a tokenizer found with the model, or NULL */
@@ -55,8 +55,8 @@ td_status fe_import_gguf(td_context *context, const char *path, const fe_options
 td_status fe_read_openvino(td_context *context, const char *path, const fe_options *options,
                            ir_module **module);
 
-/* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it. The
- * map of a trimmed head is a result that is the constant "d2t", i64[columns] of id - column, as
+/* Writes a raised module as OpenVINO IR (stateful, version 11): path.xml and the .bin beside it.
+ * The map of a trimmed head is a result that is the constant "d2t", i64[columns] of id - column, as
  * EAGLE-3 drafters have it; fe_import_openvino takes it back. */
 td_status fe_write_openvino(const fe_model *model, const char *path);
 

@@ -26,10 +26,24 @@ void fe_task_graph_release(fe_task_graph *graph)
 
 /* --- the text, before igraph sees it --- */
 
+/* What is skipped whole: no declaration is one in there. The end is looked for behind the start,
+ * since "<!-->" ends no comment. */
+static const struct skipped_text {
+    const char *start, *end;
+} skipped_texts[] = {{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}};
+
 static bool starts_with(const unsigned char *at, const unsigned char *end, const char *word)
 {
     const size_t length = strlen(word);
     return (size_t)(end - at) >= length && memcmp(at, word, length) == 0;
+}
+
+static const struct skipped_text *find_skipped(const unsigned char *at, const unsigned char *end)
+{
+    for (size_t i = 0; i < TD_COUNT_OF(skipped_texts); i++)
+        if (starts_with(at, end, skipped_texts[i].start))
+            return &skipped_texts[i];
+    return NULL;
 }
 
 /* Refuses what could make an XML parser expand or fetch anything, and counts <node> elements:
@@ -45,12 +59,13 @@ static td_status scan_text(td_context *context, const td_file *file, uint64_t *n
                            (size_t)(at - file->data));
         if (*at != '<')
             continue;
-        if (starts_with(at, end, "<!--") || starts_with(at, end, "<![CDATA[")) {
-            const char *close = at[2] == '-' ? "-->" : "]]>";
-            at = memmem(at, (size_t)(end - at), close, 3);
+        const struct skipped_text *skipped = find_skipped(at, end);
+        if (skipped != NULL) {
+            at += strlen(skipped->start);
+            at = memmem(at, (size_t)(end - at), skipped->end, strlen(skipped->end));
             if (at == NULL)
-                return td_fail(context, TD_INVALID, "%s: a comment or CDATA section has no end",
-                               file->path);
+                return td_fail(context, TD_INVALID, "%s: a part that begins with %s has no end",
+                               file->path, skipped->start);
         } else if (starts_with(at, end, "<!")) {
             return td_fail(context, TD_INVALID,
                            "%s: document type declarations and entities are not accepted",

@@ -122,7 +122,7 @@ typedef struct tandem_model_info {
 
 /* Named places in the arena for the runtime's own needs, planned together with the passes. */
 enum {
-    TANDEM_SCRATCH_DRAFT_PROBABILITIES, /* f32[max_draft][drafter vocabulary] */
+    TANDEM_SCRATCH_DRAFT_PROBABILITIES, /* f32[max_draft][drafter's logits.columns] */
     TANDEM_SCRATCH_PROBABILITIES,       /* f64[target vocabulary]: a row being verified */
     TANDEM_SCRATCH_COUNT
 };

@@ -352,6 +352,12 @@ uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
     return chooser->most;
 }
 
+void rt_choose_narrow(rt_chooser *chooser, uint32_t nodes, uint32_t levels)
+{
+    chooser->most = nodes < chooser->most ? nodes : chooser->most;
+    chooser->levels = levels < chooser->levels ? levels : chooser->levels;
+}
+
 bool rt_choose_deeper(rt_chooser *chooser, const rt_tree *tree)
 {
     const rt_regime *regime = chooser->regime;

@@ -109,6 +109,10 @@ void rt_choose_clear(rt_chooser *chooser, uint64_t target_bytes, uint64_t drafte
  * so that the first token does not wait for the drafter. */
 uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round);
 
+/* Lowers what the round that has begun may do: the drafter had to be brought up to date, and has
+ * less room now. To be called before rt_choose_deeper. */
+void rt_choose_narrow(rt_chooser *chooser, uint32_t nodes, uint32_t levels);
+
 /* Whether the drafter is to pass the deepest level of the tree (at first: the root). */
 bool rt_choose_deeper(rt_chooser *chooser, const rt_tree *tree);
 

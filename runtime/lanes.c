@@ -4,6 +4,7 @@
 #include "runtime/lanes.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define LANES 16u /* four registers of the smallest kind that processors have */
@@ -84,23 +85,84 @@ rt_two_largest rt_find_largest(const float *values, uint32_t count)
 #define LEAST_EXPONENT (-86.0f)    /* from here on results are normal numbers */
 #define ROUNDER        12582912.0f /* 1.5 * 2^23: adding it rounds to an integer */
 
-/* exp of each lane, for numbers <= 0. exp(x) = 2^n * exp(r), x = n ln 2 + r, |r| <= ln 2 / 2. */
-static inline quad_f32 exponential(quad_f32 x)
+static inline int32_t bits_of(float x)
 {
-    const quad_i32 counts = x > LEAST_EXPONENT; /* not NaN */
-    const quad_f32 bounded = (quad_f32)((quad_i32)x & counts);
-    const quad_f32 shifted = bounded * 0x1.715476p+0f + ROUNDER;
-    const quad_f32 n = shifted - ROUNDER;
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float float_of(int32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* exp of a number <= 0. exp(x) = 2^n * exp(r), x = n ln 2 + r, |r| <= ln 2 / 2. */
+static inline __attribute__((always_inline)) float exponential(float x)
+{
+    const bool counts = x > LEAST_EXPONENT; /* not NaN */
+    const float bounded = counts ? x : 0;
+    const float shifted = bounded * 0x1.715476p+0f + ROUNDER;
+    const float n = shifted - ROUNDER;
     /* ln 2 in two parts, the first with zeros at its end, so that n times it is exact. */
-    const quad_f32 r = (bounded - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
-    quad_f32 sum = r * (1.0f / 5040) + 1.0f / 720;
+    const float r = (bounded - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+    float sum = r * (1.0f / 5040) + 1.0f / 720;
     sum = sum * r + 1.0f / 120;
     sum = sum * r + 1.0f / 24;
     sum = sum * r + 1.0f / 6;
     sum = sum * r + 0.5f;
     sum = (sum * r) * r + r + 1.0f;
     /* The low bits of `shifted` are n: added to the exponent. */
-    return (quad_f32)(((quad_i32)sum + ((quad_i32)shifted << 23)) & counts);
+    const int32_t power = (int32_t)((uint32_t)bits_of(shifted) << 23);
+    return counts ? float_of((int32_t)((uint32_t)bits_of(sum) + (uint32_t)power)) : 0;
+}
+
+#ifdef __clang__
+#define AVX512 "avx512f,avx512dq"
+#define INDEPENDENT
+#else
+#define AVX512      "avx512f,avx512dq,prefer-vector-width=512"
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+/* `weights` may be `logits`: each is read before it is written. */
+static inline __attribute__((always_inline)) void
+exponentials(const float *logits, uint32_t count, float largest, float scale, float *weights)
+{
+    INDEPENDENT
+    for (uint32_t i = 0; i < count; i++)
+        weights[i] = exponential((logits[i] - largest) * scale);
+}
+
+#if defined(__x86_64__)
+/* The same text for wider registers: products and sums are not contracted and each weight is on its
+ * own, so the bits are the same. */
+__attribute__((target("avx2"))) static void
+exponentials_avx2(const float *logits, uint32_t count, float largest, float scale, float *weights)
+{
+    exponentials(logits, count, largest, scale, weights);
+}
+
+__attribute__((target(AVX512))) static void
+exponentials_avx512(const float *logits, uint32_t count, float largest, float scale, float *weights)
+{
+    exponentials(logits, count, largest, scale, weights);
+}
+#endif
+
+static void run_exponentials(const float *logits, uint32_t count, float largest, float scale,
+                             float *weights)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512dq"))
+        exponentials_avx512(logits, count, largest, scale, weights);
+    else if (__builtin_cpu_supports("avx2"))
+        exponentials_avx2(logits, count, largest, scale, weights);
+    else
+#endif
+        exponentials(logits, count, largest, scale, weights);
 }
 
 /* All of the mass to the logits that are infinite. */
@@ -118,14 +180,7 @@ double rt_exponentials(const float *logits, uint32_t count, float largest, doubl
         return share_infinite(logits, count, largest, weights);
     /* Bounded, so that no difference times it is 0 times infinity. */
     const float scale = (float)(temperature > 1e-30 ? 1 / temperature : 1e30);
-    uint32_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const quad_f32 result = exponential((load(logits + i) - largest) * scale);
-        memcpy(weights + i, &result, sizeof result);
-    }
-    const quad_f32 rest = load_rest(logits + i, count - i, -INFINITY);
-    const quad_f32 result = exponential((rest - largest) * scale);
-    memcpy(weights + i, &result, (count - i) * sizeof *weights);
+    run_exponentials(logits, count, largest, scale, weights);
     return rt_sum(weights, count);
 }
 

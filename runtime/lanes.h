@@ -22,7 +22,8 @@ rt_two_largest rt_find_largest(const float *values, uint32_t count);
 
 /* Writes exp((logit - largest) / temperature), within 2 units of the last place, or 0 where that is
  * below exp(-86) or the logit is NaN, and returns rt_sum() of what was written. `largest` must be
- * the largest logit; when it is infinite, the logits equal to it get 1 and all others 0. */
+ * the largest logit; when it is infinite, the logits equal to it get 1 and all others 0. `weights`
+ * may be `logits`. */
 double rt_exponentials(const float *logits, uint32_t count, float largest, double temperature,
                        float *weights);
 

@@ -247,11 +247,11 @@ static tandem_status run_session(const rt_command *command, const char *program,
         status = api->generate(session, &command->generate, write_piece, &output);
     if (status == TANDEM_OK) {
         write_end(&output);
-        report(command, program, &output, session);
         if (command->save != NULL)
             status = api->save(session, command->save);
         if (status == TANDEM_OK && command->costs != NULL && command->open.costs == NULL)
             status = api->save_costs(model, command->costs);
+        report(command, program, &output, session);
     }
     if (status != TANDEM_OK && error->text[0] == '\0')
         rt_fail(error, status, "%s", api->error(model));

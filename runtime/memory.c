@@ -156,10 +156,6 @@ static void place_inputs(const tandem_model_info *info, mapping_region *region, 
     inputs->rows = (int32_t *)(void *)take(region, 4 * (uint64_t)info->max_rows);
     uint64_t words = info->ancestor_words;
     inputs->ancestors = (uint64_t *)(void *)take(region, 8 * words * info->max_tokens);
-    /* Row i of a chain sees tail tokens 0 .. i, whatever the number of tokens. */
-    for (uint64_t row = 0; row < info->max_tokens; row++)
-        for (uint64_t bit = 0; bit <= row; bit++)
-            inputs->ancestors[row * words + bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
 static tandem_session *place_session(const tandem_plan_sizes *sizes, tandem_model *model,

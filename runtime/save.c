@@ -130,7 +130,7 @@ static saved_header describe(const tandem_session *session)
 {
     const tandem_model *model = session->model;
     const tandem_artefact *artefact = model->artefact;
-    const tandem_plan_sizes sizes = rt_plan_sizes(artefact, &model->eviction);
+    const tandem_evict_needs needs = rt_evict_needs(&model->eviction);
     saved_header header = {
         .version = SAVED_VERSION,
         .header_bytes = sizeof header,
@@ -149,13 +149,12 @@ static saved_header describe(const tandem_session *session)
         sizeof header + sizeof(uint64_t) + tandem_plan_round(session->length * sizeof(int32_t), 8);
     for (uint32_t i = 0; i < artefact->model_count; i++) {
         const tandem_model_info *info = &artefact->models[i];
+        const tandem_evict_bytes policy = tandem_evict_sizes(info, &needs);
         header.models[i] = (saved_model){
             .fed = session->caches[i].fed,
             .held = slots_taken(session, i),
             .slots = model->slots[i],
-            .policy_bytes = tandem_plan_round(
-                sizes.models[i].policy_fixed + sizes.models[i].policy_slot_bytes * model->slots[i],
-                64),
+            .policy_bytes = tandem_evict_saved(&policy, model->slots[i]),
         };
         for (uint32_t layer = 0; layer < info->layers; layer++) {
             const tandem_cache_info *cache = &info->caches[layer];
@@ -181,10 +180,17 @@ static tandem_status fail_to_write(const tandem_session *session, const char *pa
 static void catch_up(tandem_session *session)
 {
     const tandem_artefact *artefact = session->model->artefact;
+    const uint32_t fed = session->caches[RT_TARGET].fed;
+    const double start = rt_seconds();
     for (uint32_t i = 0; session->length > 1 && i < artefact->model_count; i++)
         if (rt_holds(session, i, session->length - 1) &&
             session->length - 1 <= rt_longest_text(session, i))
             rt_catch_up(session, i, session->length - 1);
+    /* Where no text was generated, the figures are those of the prompt. */
+    if (session->counts.stop == TANDEM_STOP_NONE && session->length > fed + 1) {
+        session->counts.prompt_tokens = session->length - fed;
+        session->counts.prefill_seconds = rt_seconds() - start;
+    }
 }
 
 static int write_session(tandem_session *session, int file, const char *path)
@@ -265,6 +271,16 @@ static tandem_status check_whole(tandem_session *session, saved_file *self, save
     return self->failure == 0 && noted == hash ? TANDEM_OK : refuse(session, self->path, damaged);
 }
 
+/* Whether a model's counts are such as a session has between rounds: the last token has not been
+ * passed, and there is a slot for each that has, or, with eviction, at least one that is free. */
+static bool has_sound_counts(const saved_header *saved, const saved_model *part, bool evicts)
+{
+    const bool last_waits = part->fed < saved->length || saved->length == 0;
+    const bool slots =
+        evicts ? part->held <= part->fed && part->held < part->slots : part->held == part->fed;
+    return part->fed <= saved->length && last_waits && slots;
+}
+
 /* Whether what was saved fits this session, whose own description is `own`. */
 static tandem_status check_fit(const tandem_session *session, const char *path,
                                const saved_header *saved, const saved_header *own)
@@ -277,7 +293,8 @@ static tandem_status check_fit(const tandem_session *session, const char *path,
         saved->compact != own->compact)
         return refuse(session, path, "it was saved under another policy of eviction");
     const bool evicts = rt_evict_drops(&model->eviction);
-    bool fits = saved->length <= model->tokens;
+    /* A text that ended for want of slots has a last token without one. */
+    bool fits = saved->length <= model->tokens + 1;
     for (uint32_t i = 0; i < own->model_count; i++) {
         const saved_model *part = &saved->models[i];
         if (evicts && part->slots != model->slots[i])
@@ -285,8 +302,10 @@ static tandem_status check_fit(const tandem_session *session, const char *path,
                            "%s: the session cannot be restored: it had %u slots, and this one %u; "
                            "with eviction they must be the same",
                            path, saved->models[RT_TARGET].slots, model->slots[RT_TARGET]);
-        fits = fits && part->held <= model->slots[i] && part->fed <= saved->length &&
-               part->policy_bytes == own->models[i].policy_bytes;
+        if (!has_sound_counts(saved, part, evicts) ||
+            part->policy_bytes != own->models[i].policy_bytes)
+            return refuse(session, path, "its counts contradict each other");
+        fits = fits && part->held <= model->slots[i];
     }
     if (!fits)
         return rt_fail(&session->model->error, TANDEM_FULL,

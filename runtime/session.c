@@ -63,12 +63,19 @@ static uint32_t room_left(const tandem_session *session)
 static tandem_status refuse_length(const tandem_session *session, uint64_t count)
 {
     const tandem_model *model = session->model;
-    const bool slots = capacity(session) == model->tokens && !rt_evict_drops(&model->eviction);
+    const bool drops = rt_evict_drops(&model->eviction);
+    const char *limit = "positions is the model's context", *remedy = "";
+    if (capacity(session) == model->tokens && !drops) {
+        limit = "slots is all there are";
+        remedy = ", or allow more slots or memory";
+    } else if (model->eviction.compact) {
+        limit = "is the longest text";
+    } else if (drops) {
+        remedy = ", or evict with compact positions";
+    }
     return rt_fail(&session->model->error, TANDEM_FULL,
                    "the prompt has %llu tokens, but %u %s: shorten it%s",
-                   (unsigned long long)(session->length + count), capacity(session),
-                   slots ? "slots is all there are" : "positions is the model's context",
-                   slots ? ", or allow more slots or memory" : "");
+                   (unsigned long long)(session->length + count), capacity(session), limit, remedy);
 }
 
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count)

@@ -202,21 +202,33 @@ static void draft_tree(tandem_session *session, const rt_rule *rule, const rt_sh
     }
 }
 
+/* Whether anything is ever drafted. */
+static bool may_draft(const tandem_session *session, const rt_rule *rule)
+{
+    return rule->shape.levels > 0 && session->model->artefact->model_count > 1;
+}
+
 /* Whether each round's tree is chosen by what pays. */
 static bool chooses(const tandem_session *session, const rt_rule *rule)
 {
-    return rule->shape.kind == RT_DRAFT_AUTO && session->model->artefact->model_count > 1;
+    return rule->shape.kind == RT_DRAFT_AUTO && may_draft(session, rule);
+}
+
+/* Most nodes of a tree that is chosen node by node: each may be the only one of its level, and have
+ * to be passed by the drafter, but for a first one. */
+static uint32_t most_chosen(const rt_limits *limits)
+{
+    const uint32_t nodes = smaller(limits->nodes, limits->width);
+    return smaller(nodes, limits->passed > 0 ? limits->passed : 1);
 }
 
 /* Asks whether drafting pays, and how much there is room for. Returns whether to draft. */
 static bool choose_to_draft(tandem_session *session, const rt_rule *rule, const rt_limits *limits,
                             uint32_t left)
 {
-    uint32_t nodes = smaller(limits->nodes, limits->width);
-    rt_choose_round round = {
+    const rt_choose_round round = {
         .temperature = rule->warp.temperature,
-        /* Every node may have to be passed by the drafter, but for a first one. */
-        .nodes = smaller(nodes, limits->passed > 0 ? limits->passed : 1),
+        .nodes = most_chosen(limits),
         .levels = limits->levels,
         .behind = session->length - session->caches[RT_DRAFTER].fed,
         .left = left,
@@ -225,10 +237,25 @@ static bool choose_to_draft(tandem_session *session, const rt_rule *rule, const 
     return rt_choose_begin(&session->model->chooser, &round) > 0;
 }
 
+/* Takes up what the drafter has not seen of the text, when that is more than a first pass may. It
+ * has less room then. */
+static void update_drafter(tandem_session *session, const rt_rule *rule, uint32_t left,
+                           rt_limits *limits)
+{
+    const uint32_t behind = session->length - 1 - session->caches[RT_DRAFTER].fed;
+    if (behind < MOST_PENDING)
+        return;
+    rt_catch_up(session, RT_DRAFTER, session->length - 1);
+    session->counts.catch_up_tokens += behind;
+    *limits = limits_of(session, left);
+    if (chooses(session, rule))
+        rt_choose_narrow(&session->model->chooser, most_chosen(limits), limits->levels);
+}
+
 /* Drafts what there is room for. */
 static void draft(tandem_session *session, const rt_rule *rule, uint32_t left, const rt_dice *dice)
 {
-    if (rule->shape.levels == 0 || session->model->artefact->model_count < 2)
+    if (!may_draft(session, rule))
         return;
     rt_limits limits = {0};
     if (rt_holds(session, RT_DRAFTER, session->length))
@@ -239,13 +266,8 @@ static void draft(tandem_session *session, const rt_rule *rule, uint32_t left, c
     }
     if (rt_shape_within(&rule->shape, &limits).levels == 0)
         return;
-    uint32_t behind = session->length - 1 - session->caches[RT_DRAFTER].fed;
-    if (behind >= MOST_PENDING) {
-        rt_catch_up(session, RT_DRAFTER, session->length - 1);
-        session->counts.catch_up_tokens += behind;
-        limits = limits_of(session, left);
-    }
-    rt_shape shape = rt_shape_within(&rule->shape, &limits);
+    update_drafter(session, rule, left, &limits);
+    const rt_shape shape = rt_shape_within(&rule->shape, &limits);
     draft_tree(session, rule, &shape, dice);
 }
 

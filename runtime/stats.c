@@ -238,9 +238,32 @@ static void put_draft(writer *out, const tandem_stats *stats)
         (unsigned long long)stats->drafted);
     for (uint32_t i = 0; i < depths_of(stats); i++)
         put(out, " %.2f", kept_part(stats, i));
-    put(out, "; %llu drafter passes, %llu tokens to catch up, %llu rounds without\n",
-        (unsigned long long)stats->drafter_passes, (unsigned long long)stats->catch_up_tokens,
-        (unsigned long long)stats->plain_rounds);
+    put(out, "; none in %llu of %llu rounds\n", (unsigned long long)stats->plain_rounds,
+        (unsigned long long)stats->rounds);
+    put(out, "drafter    %llu passes, %llu tokens to catch up\n",
+        (unsigned long long)stats->drafter_passes, (unsigned long long)stats->catch_up_tokens);
+}
+
+/* Short times in milliseconds, long ones in seconds. */
+static void put_time(writer *out, double seconds)
+{
+    if (seconds < 1)
+        put(out, "%.2f ms", seconds * 1e3);
+    else
+        put(out, "%.2f s", seconds);
+}
+
+static void put_text(writer *out, const tandem_stats *stats)
+{
+    put(out, "generated  %llu tokens in ", (unsigned long long)stats->tokens);
+    put_time(out, stats->seconds);
+    put(out, ": %.2f tokens/s (stopped by: %s)\n", stats->tokens_per_second,
+        rt_stop_name(stats->stop));
+    put(out, "rounds     %llu: block efficiency %.3f, memory-bound speed-up %.3f",
+        (unsigned long long)stats->rounds, stats->block_efficiency, stats->mbsu);
+    if (stats->speed_up > 0)
+        put(out, ", measured %.3f", stats->speed_up);
+    put(out, "\n");
 }
 
 static void put_memory(writer *out, const tandem_stats *stats)
@@ -258,16 +281,12 @@ static void put_memory(writer *out, const tandem_stats *stats)
 int rt_stats_text(const tandem_stats *stats, char *text, size_t capacity)
 {
     writer out = {text, capacity, 0};
-    put(&out, "prompt     %llu tokens in %.3f s\n", (unsigned long long)stats->prompt_tokens,
-        stats->prefill_seconds);
-    put(&out, "generated  %llu tokens in %.3f s: %.2f tokens/s (stopped by: %s)\n",
-        (unsigned long long)stats->tokens, stats->seconds, stats->tokens_per_second,
-        rt_stop_name(stats->stop));
-    put(&out, "rounds     %llu: block efficiency %.3f, memory-bound speed-up %.3f",
-        (unsigned long long)stats->rounds, stats->block_efficiency, stats->mbsu);
-    if (stats->speed_up > 0)
-        put(&out, ", measured %.3f", stats->speed_up);
+    put(&out, "prompt     %llu token%s in ", (unsigned long long)stats->prompt_tokens,
+        stats->prompt_tokens == 1 ? "" : "s");
+    put_time(&out, stats->prefill_seconds);
     put(&out, "\n");
+    if (stats->stop != TANDEM_STOP_NONE)
+        put_text(&out, stats);
     put_draft(&out, stats);
     put_memory(&out, stats);
     return (int)out.length;

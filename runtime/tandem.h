@@ -122,7 +122,7 @@ typedef enum tandem_stop {
 typedef struct tandem_stats {
     uint64_t prompt_tokens;     /* tokens fed before it and not yet passed through the target */
     uint64_t tokens;            /* generated, the end-of-text token included */
-    double prefill_seconds;     /* passing the prompt through both models */
+    double prefill_seconds;     /* passing the prompt; the drafter too, but under "auto" */
     double seconds;             /* generating, without prefill */
     double tokens_per_second;   /* tokens / seconds */
     uint64_t rounds;            /* target passes while generating */

@@ -28,7 +28,6 @@ typedef struct move {
 
 typedef struct state {
     uint64_t live, peak, hash;
-    double bias;
     uint64_t *marks; /* by node */
     move *moves;
     uint32_t move_count;
@@ -37,7 +36,7 @@ typedef struct state {
 /* A child that is not yet made. */
 typedef struct candidate {
     uint64_t live, peak, hash, tie;
-    double bias, rank;
+    double rank;
     uint32_t parent, unit;
 } candidate;
 
@@ -61,7 +60,6 @@ typedef struct searcher {
     uint64_t *key; /* by unit: random, sets are the xor of theirs */
     level levels[2];
     step **history; /* by level: steps of the kept sets */
-    uint32_t *history_count;
     TD_ARRAY(candidate) candidates;
     uint32_t *table; /* of candidates by hash, 1 + index */
     size_t table_size;
@@ -282,7 +280,6 @@ static td_status add_candidate(searcher *s, const level *from, uint32_t parent, 
     candidate next = {.live = (uint64_t)((int64_t)origin->live + m->net),
                       .peak = during > origin->peak ? during : origin->peak,
                       .hash = origin->hash ^ s->key[m->unit],
-                      .bias = origin->bias,
                       .parent = parent,
                       .unit = m->unit};
     if (next.peak > search->bound)
@@ -364,7 +361,7 @@ static td_status make_child(searcher *s, const level *from, const candidate *how
     const state *parent = &from->states[how->parent];
     state *child = &to->states[to->count];
     const uint32_t more = sched_list_length(lets_go(s), how->unit);
-    *child = (state){.live = how->live, .peak = how->peak, .hash = how->hash, .bias = how->bias};
+    *child = (state){.live = how->live, .peak = how->peak, .hash = how->hash};
     child->marks = td_arena_allocate(&to->marks, s->words + 1, sizeof *child->marks);
     child->moves =
         td_arena_allocate(&to->moves, parent->move_count + (size_t)more + 1, sizeof *child->moves);

@@ -14,8 +14,8 @@
 td_status fe_huggingface_parameters(td_context *context, const char *path, const json_t *root,
                                     fe_llama *llama);
 
-/* Token ids: one number, or a list of at most `capacity`; none for null or an absent key. TD_INVALID
- * when one is outside the vocabulary. */
+/* Token ids: one number, or a list of at most `capacity`; none for null or an absent key.
+ * TD_INVALID when one is outside the vocabulary. */
 td_status fe_huggingface_tokens(td_context *context, const char *path, const json_t *root,
                                 const char *key, uint32_t vocabulary, int32_t *ids,
                                 uint32_t capacity, uint32_t *count);

@@ -82,8 +82,9 @@ td_status fe_head_choose(td_context *context, const fe_counts *counts,
         return td_fail_memory(context);
     td_status status = rank_ids(context, counts, &ranked);
     if (status == TD_OK) {
+        const rt_tokenizer *blob = open_blob(tokenizer);
         for (uint32_t i = 0; i < vocabulary; i++)
-            marked[ranked[i].id] = i < wanted || is_special(open_blob(tokenizer), ranked[i].id);
+            marked[ranked[i].id] = i < wanted || is_special(blob, ranked[i].id);
         for (uint32_t i = 0; i < vocabulary; i++)
             chosen.covered += marked[ranked[i].id] ? ranked[i].count : 0;
         status = list_marked(context, marked, vocabulary, &chosen);

@@ -54,19 +54,28 @@ static bool decode_base64(fe_span text, char *bytes, size_t *count)
     return size > 0 && text.size % 4 == 0;
 }
 
+/* One to ten digits. */
+static bool read_rank(fe_span text, uint64_t *rank)
+{
+    *rank = 0;
+    for (size_t i = 0; i < text.size && i < 10; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        *rank = *rank * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return text.size > 0 && text.size <= 10;
+}
+
 static td_status read_line(fe_vocabulary *v, fe_span line, uint64_t number, uint64_t bound)
 {
     char bytes[4096];
     size_t count = 0;
     uint64_t rank = 0;
     const char *space = memchr(line.data, ' ', line.size);
-    bool good = space != NULL && (size_t)(space - line.data) <= sizeof bytes &&
-                decode_base64((fe_span){line.data, (uint64_t)(space - line.data)}, bytes, &count) &&
-                space + 1 < line.data + line.size && line.data + line.size - space <= 11;
-    for (const char *at = space + 1; good && at < line.data + line.size; at++) {
-        good = *at >= '0' && *at <= '9';
-        rank = rank * 10 + (uint64_t)(*at - '0');
-    }
+    const size_t length = space == NULL ? line.size : (size_t)(space - line.data);
+    const bool good = length < line.size && length <= sizeof bytes &&
+                      decode_base64((fe_span){line.data, length}, bytes, &count) &&
+                      read_rank((fe_span){space + 1, line.size - length - 1}, &rank);
     if (!good)
         return td_fail(v->context, TD_INVALID,
                        "line %llu is not a token in base64, a space and a rank",

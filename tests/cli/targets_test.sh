@@ -139,11 +139,34 @@ other() {
     [ -z "$4" ] || check "${name}_refuses_a_processor_without_it" refuses "$3" $4 "$folder/other"
 }
 
+bytes=(--weights=q8 --activations=q8 "${alone[@]}")
+
+# Tiles of two and more tokens use smmla on the row that has it, and on no other.
+has_squares() {
+    local cpu
+    for cpu in dotprod i8mm; do
+        "$tandem" compile --triple aarch64-linux-gnu --cpu $cpu "${bytes[@]}" --emit=llvm-ir \
+            -o "$folder/$cpu.ll" && grep -q "call .*neon\.sdot" "$folder/$cpu.ll" || return 1
+    done
+    grep -q "call .*neon\.smmla" "$folder/i8mm.ll" && ! grep -q smmla "$folder/dotprod.ll"
+}
+
+bytes_on_i8mm() {
+    hash_logits "$this_triple" "" "${bytes[@]}" >"$folder/bits-of-bytes" &&
+        hash_logits aarch64-linux-gnu "qemu-aarch64 -cpu max" --cpu i8mm "${bytes[@]}" \
+            >"$folder/bits" && [ "$(wc -l <"$folder/bits")" -eq 5 ] &&
+        same "$folder/bits-of-bytes" "$folder/bits"
+}
+
 if has_runtime aarch64-linux-gnu && command -v qemu-aarch64 >/dev/null; then
     old="qemu-aarch64 -cpu cortex-a53"
     other aarch64-linux-gnu generic "" "" "$old"
     other aarch64-linux-gnu dotprod asimddp "$old" "qemu-aarch64 -cpu max"
     other aarch64-linux-gnu i8mm asimddp "$old" "qemu-aarch64 -cpu max"
+    check aarch64_i8mm_refuses_a_processor_with_dotprod_alone refuses i8mm \
+        qemu-aarch64 -cpu neoverse-n1 "$folder/other"
+    check i8mm_multiplies_pairs_of_tokens has_squares
+    check aarch64_i8mm_gives_the_same_bits_with_bytes bytes_on_i8mm
 else
     skip aarch64_gives_the_same_bits "qemu-aarch64 or the aarch64 compiler is not installed"
 fi

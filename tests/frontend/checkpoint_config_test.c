@@ -227,7 +227,8 @@ TEST(reads_a_directory_in_16_bits)
         td_context_init(&context);
         CHECK(directory_make(&tiny));
         write_text(&tiny, "config.json", "{" TINY "}");
-        write_text(&tiny, "generation_config.json", "{\"bos_token_id\":1,\"eos_token_id\":[3,0,4]}");
+        write_text(&tiny, "generation_config.json",
+                   "{\"bos_token_id\":1,\"eos_token_id\":[3,0,4]}");
         write_weights(&tiny, "model.safetensors", 0, TD_COUNT_OF(tiny_tensors), types[i]);
         const td_status status = import(&context, &tiny, &model);
         directory_remove(&tiny);

@@ -105,6 +105,11 @@ TEST(hostile_files_get_a_sentence)
          "edges name 1 nodes that do not exist"},
         {"<graphml><graph edgedefault=\"undirected\"></graph></graphml>", "undirected"},
         {"<graphml><!-- no end", "has no end"},
+        {"<graphml><!-->", "has no end"},
+        /* Declarations that a scan would miss which ends comments, or begins them, elsewhere. */
+        {"<!--><![CDATA[ --><!DOCTYPE g><!-- ]]> --><graphml/>", "declarations"},
+        {"<?a <!-- ?><!DOCTYPE g><!-- --><graphml/>", "declarations"},
+        {"<graphml><?a", "has no end"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         fixture f;

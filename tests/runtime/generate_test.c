@@ -298,6 +298,57 @@ TEST(running_out_of_slots_shortens_the_draft_and_stops)
         }
 }
 
+/* Costs by which long drafts pay. */
+static bool replay_costs(tandem_model *model)
+{
+    static const char costs[] = "tandem costs 1\nartefact 0000000000000000\n"
+                                "target 1:100 9:101\ndrafter 1:1 8:1.1\ncatch-up 1:0.01\n"
+                                "greedy 0:1 8:1\nsampled 0:1 8:1\n";
+    return rt_costs_parse(&model->chooser.costs, 0, "costs", costs, NULL) == TANDEM_OK;
+}
+
+TEST(auto_keeps_within_the_slots_of_a_drafter_that_was_behind)
+{
+    static outcome expected, actual;
+    uint64_t drafted = 0;
+    for (size_t length = 12; length <= 32; length++) {
+        const tandem_options open = {.slots = 256, .drafter_slots = 32, .threads = 1};
+        const tandem_generate_options options = {.max_tokens = 30, .draft = "auto"};
+        tandem_model *model = NULL;
+        tandem_session *session = NULL;
+        fake_make(2, 9, 16);
+        fake_rule.noise = 0;
+        expect_greedy(length, 30, 9, &expected);
+        memset(&actual, 0, sizeof actual);
+        CHECK(tandem_runtime_api.open(&fake_artefact, &open, NULL, &model) == TANDEM_OK);
+        CHECK(tandem_runtime_api.session_create(model, &session) == TANDEM_OK);
+        CHECK(replay_costs(model));
+        for (size_t i = 0; i < length; i++)
+            CHECK(tandem_runtime_api.feed(session, &prompt[i % PROMPT_COUNT], 1) == TANDEM_OK);
+        CHECK(tandem_runtime_api.generate(session, &options, gather, &actual) == TANDEM_OK);
+        tandem_runtime_api.stats(session, &actual.stats);
+        drafted += actual.stats.drafted;
+        CHECK_MESSAGE(fake_faults == 0, "prompt %zu: %d faults", length, fake_faults);
+        CHECK(same_ids(&expected, &actual));
+        tandem_runtime_api.close(model);
+    }
+    CHECK(drafted > 0);
+}
+
+TEST(a_program_that_may_not_draft_decodes_plainly)
+{
+    static const char *const drafts[] = {NULL, "auto", "0"};
+    static outcome expected, actual;
+    for (size_t d = 0; d < 3; d++) {
+        const tandem_generate_options options = {.max_tokens = 40, .draft = drafts[d]};
+        fake_make(2, 9, 16);
+        fake_artefact.max_draft = 0;
+        expect_greedy(PROMPT_COUNT, 40, 9, &expected);
+        CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
+        CHECK(same_ids(&expected, &actual) && actual.stats.drafted == 0);
+    }
+}
+
 TEST(the_context_of_either_model_bounds_positions)
 {
     static outcome expected, actual;

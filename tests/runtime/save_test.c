@@ -2,6 +2,7 @@
  * damaged, cut, foreign or too large is taken.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "runtime/payload_hash.h"
 #include "tests/runtime/fake.h"
 #include "tests/test.h"
 
@@ -137,6 +138,27 @@ TEST(a_prompt_alone_can_be_saved)
     clean_up();
 }
 
+TEST(a_text_that_ended_for_want_of_slots_can_be_restored)
+{
+    tandem_model *model = NULL;
+    tandem_session *session = NULL;
+    outcome result;
+    fake_make(2, 16, 16);
+    CHECK(fake_open(32, 1, &model, &session) == TANDEM_OK && feed(session, 10));
+    CHECK(go_on(session, 100, 0, "3", &result) && result.count == 23);
+    CHECK(tandem_runtime_api.save(session, file_path()) == TANDEM_OK);
+    tandem_runtime_api.close(model);
+    CHECK(fake_open(32, 1, &model, &session) == TANDEM_OK);
+    CHECK(tandem_runtime_api.restore(session, path) == TANDEM_OK);
+    CHECK(go_on(session, 5, 0, "3", &result) && result.count == 0);
+    tandem_runtime_api.close(model);
+    CHECK(fake_open(64, 1, &model, &session) == TANDEM_OK);
+    CHECK(tandem_runtime_api.restore(session, path) == TANDEM_OK);
+    CHECK(go_on(session, 5, 0, "3", &result) && result.count == 5 && fake_faults == 0);
+    tandem_runtime_api.close(model);
+    clean_up();
+}
+
 static bool refuses(const char *name, const char *part)
 {
     tandem_model *model = NULL;
@@ -187,6 +209,49 @@ TEST(damaged_files_are_refused)
     CHECK(refuses("/nonexistent/session", "No such file"));
     CHECK(refuses("/dev/null", "no saved session"));
     CHECK(refuses("/tmp", "cannot be restored"));
+    clean_up();
+}
+
+/* Byte offsets in the file: of the length of the text, and of a model's fed and held. */
+enum { LENGTH_AT = 48, FED_AT = 96, HELD_AT = 100, MODEL_BYTES = 24 };
+
+/* Writes a file anew with a 32-bit number changed and a hash that says it is whole. */
+static bool forge(unsigned char *bytes, size_t size, size_t at, uint32_t number)
+{
+    uint32_t old;
+    memcpy(&old, bytes + at, sizeof old);
+    memcpy(bytes + at, &number, sizeof number);
+    uint64_t hash = tandem_payload_hash(TANDEM_PAYLOAD_HASH_START, bytes, size - sizeof hash);
+    memcpy(bytes + size - sizeof hash, &hash, sizeof hash);
+    FILE *stream = fopen(path, "wb");
+    const bool fine = stream != NULL && fwrite(bytes, 1, size, stream) == size;
+    memcpy(bytes + at, &old, sizeof old);
+    return stream != NULL && fclose(stream) == 0 && fine;
+}
+
+TEST(forged_counts_are_refused)
+{
+    static unsigned char bytes[1 << 20];
+    outcome rest;
+    fake_make(2, 16, 16);
+    CHECK(make_file(50, &rest)); /* 70 tokens, 69 of which are fed */
+    FILE *stream = fopen(path, "rb");
+    const size_t size = fread(bytes, 1, sizeof bytes, stream);
+    fclose(stream);
+    uint32_t length, fed, held;
+    memcpy(&length, bytes + LENGTH_AT, sizeof length);
+    memcpy(&fed, bytes + FED_AT, sizeof fed);
+    memcpy(&held, bytes + HELD_AT, sizeof held);
+    CHECK(length == 70 && fed == 69 && held == 69);
+    for (size_t model = 0; model < 2; model++) {
+        const size_t at = FED_AT + model * MODEL_BYTES;
+        CHECK(forge(bytes, size, at, 70)); /* nothing would be left to pass */
+        CHECK(refuses(path, "cannot be restored"));
+        CHECK(forge(bytes, size, at, 0)); /* slots that are taken by no token */
+        CHECK(refuses(path, "cannot be restored"));
+    }
+    CHECK(forge(bytes, size, LENGTH_AT, 69));
+    CHECK(refuses(path, "cannot be restored"));
     clean_up();
 }
 
