@@ -3,9 +3,11 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const cli_verb verbs[] = {
     {"import", "read a model and print its graph, list its operations, or write it elsewhere",
@@ -47,6 +49,15 @@ int cli_exit_status(const td_context *context, td_status status)
     return status == TD_USAGE ? 2 : 1;
 }
 
+/* No file that is opened shall take the place of a standard stream that is closed: what is printed
+ * would be written into it. What is put there cannot be read from or written to, as before. */
+static void hold_streams(void)
+{
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) < 0)
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 /* What is left of standard output may still find no room. */
 static int finish(int exit_status)
 {
@@ -58,15 +69,16 @@ static int finish(int exit_status)
 
 int main(int argc, char **argv)
 {
+    hold_streams();
     argp_err_exit_status = 2;
     signal(SIGXFSZ, SIG_IGN); /* writing fails instead, and temporaries are removed */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 2 : 0;
+        return finish(argc < 2 ? 2 : 0);
     }
     if (strcmp(argv[1], "--version") == 0)
-        return cli_version(argc - 1, argv + 1);
+        return finish(cli_version(argc - 1, argv + 1));
     for (size_t i = 0; i < TD_COUNT_OF(verbs); i++) {
         if (strcmp(argv[1], verbs[i].name) != 0)
             continue;

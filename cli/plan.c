@@ -64,12 +64,11 @@ static void print_slots(const cli_program *program, const cg_plan *plan)
 /* What other numbers of threads would need: the plan is for the fewest. */
 static void print_threads(const cg_plan *plan)
 {
+    const uint32_t fewest = plan->choice.threads;
     printf("%-8s %16s %16s\n", "threads", "smallest budget", "for these slots");
-    for (uint32_t threads = plan->choice.threads; threads <= 4 * plan->choice.threads;
-         threads *= 2) {
+    for (uint32_t times = 1; times <= 4 && times * fewest <= TANDEM_MAX_THREADS; times *= 2) {
+        const uint32_t threads = times * fewest;
         tandem_plan_choice choice = plan->choice;
-        if (threads > TANDEM_MAX_THREADS)
-            break;
         choice.threads = threads;
         const uint64_t all = tandem_plan_resident(&plan->sizes, &choice);
         choice.slots = plan->minimum_slots;

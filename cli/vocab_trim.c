@@ -97,8 +97,9 @@ static void print_curve(const fe_trim_costs *costs, bool measured, const fe_trim
                         uint32_t count, uint32_t best)
 {
     fprintf(stderr,
-            "a whole head's drafts are accepted with probability %.3f (%s); bytes per pass: "
-            "target %" PRIu64 ", drafter %" PRIu64 " and %" PRIu64 " for each row of its head\n"
+            "a whole head's drafts are accepted with probability %.3f (%s)\n"
+            "bytes per pass: target %" PRIu64 ", drafter %" PRIu64 " and %" PRIu64
+            " for each row of its head\n"
             "%8s %11s %6s %17s %7s\n",
             costs->acceptance, measured ? "measured" : "assumed", costs->target,
             costs->drafter_body, costs->drafter_row, "rows", "coverage", "draft",

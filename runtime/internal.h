@@ -111,6 +111,11 @@ struct tandem_model {
     rt_chooser chooser; /* of all sessions: costs and acceptances are carried on */
 };
 
+static inline const tandem_model_info *rt_info(const tandem_session *session, unsigned which)
+{
+    return &session->model->artefact->models[which];
+}
+
 /* Sizes of an artefact, opened with this eviction, for the formula in plan.h. */
 tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_eviction *eviction);
 

@@ -76,7 +76,7 @@ rt_two_largest rt_find_largest(const float *values, uint32_t count)
             result.second = fmaxf(result.second, fminf(result.first, value));
             result.first = fmaxf(result.first, value);
         }
-    result.index = first_index(values, count, result.first);
+    result.index = result.first > -INFINITY ? first_index(values, count, result.first) : 0;
     return result;
 }
 

@@ -36,6 +36,15 @@ static void handle_signals(void)
     signal(SIGXFSZ, SIG_IGN);
 }
 
+/* No file that is opened shall take the place of a standard stream that is closed: text or messages
+ * would be written into it. What is put there cannot be read from or written to, as before. */
+static void hold_streams(void)
+{
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) < 0)
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 /* Prefixed with the program's name. */
 static int complain(const char *program, int code, const char *sentence)
 {
@@ -268,6 +277,14 @@ static bool wants_prompt(const rt_command *command)
            (command->restore == NULL || command->prompt != NULL || command->prompt_file != NULL);
 }
 
+/* What printf has gathered is written out before the status says that all is fine. */
+static int finish_output(const char *program)
+{
+    if (fflush(stdout) == 0)
+        return EXIT_FINE;
+    return complain(program, EXIT_INPUT, "standard output cannot be written");
+}
+
 static int generate(rt_command *command, const char *program, const tandem_artefact *artefact)
 {
     tandem_error error = {{0}};
@@ -300,10 +317,10 @@ static int check(const rt_command *command, const char *program, const tandem_ar
         return complain(program, EXIT_INPUT, error.text);
     printf("%s: fine: %llu bytes of weights with hash %016llx\n", artefact->name,
            (unsigned long long)artefact->payload_bytes, (unsigned long long)artefact->payload_hash);
-    return EXIT_FINE;
+    return finish_output(program);
 }
 
-static int show_version(const tandem_artefact *artefact)
+static int show_version(const char *program, const tandem_artefact *artefact)
 {
     printf("%s, compiled by %s for %s, %s (%s)\n", artefact->name, artefact->compiler,
            artefact->triple, artefact->cpu, artefact->features);
@@ -313,7 +330,7 @@ static int show_version(const tandem_artefact *artefact)
                artefact->models[i].context_length,
                (unsigned long long)artefact->models[i].weights_bytes, artefact->activations);
     printf("runtime %s, interface version %u\n", TANDEM_VERSION, TANDEM_ABI_VERSION);
-    return EXIT_FINE;
+    return finish_output(program);
 }
 
 int main(int count, char **arguments)
@@ -321,11 +338,12 @@ int main(int count, char **arguments)
     const char *program = count > 0 ? arguments[0] : "model";
     rt_command command;
     tandem_error error = {{0}};
+    hold_streams();
     if (!rt_read_command_line(count, arguments, &command, &error))
         return complain(program, EXIT_USAGE, error.text);
     if (command.action == RT_HELP) {
         printf(rt_help, program);
-        return EXIT_FINE;
+        return finish_output(program);
     }
     const tandem_artefact *artefact = tandem_program(TANDEM_ABI_VERSION);
     if (artefact == NULL)
@@ -334,6 +352,6 @@ int main(int count, char **arguments)
     if (command.action == RT_CHECK)
         return check(&command, program, artefact);
     if (command.action == RT_VERSION)
-        return show_version(artefact);
+        return show_version(program, artefact);
     return generate(&command, program, artefact);
 }

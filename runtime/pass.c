@@ -3,11 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
 
-static const tandem_model_info *info_of(const tandem_session *session, unsigned which)
-{
-    return &session->model->artefact->models[which];
-}
-
 static uint32_t smaller(uint32_t left, uint32_t right)
 {
     return left < right ? left : right;
@@ -19,7 +14,7 @@ static tandem_frame make_frame(const tandem_session *session, unsigned which)
     const unsigned char *payload = model->payload.bytes;
     tandem_frame frame = {
         .arena = model->arena,
-        .weights = payload == NULL ? NULL : payload + info_of(session, which)->weights_offset,
+        .weights = payload == NULL ? NULL : payload + rt_info(session, which)->weights_offset,
         .state = session->caches[which].state,
         .share = model->threads > 1 ? rt_pool_share : NULL,
         .share_self = &model->pool,
@@ -32,7 +27,7 @@ static rt_evict_cache evict_cache_of(const tandem_session *session, unsigned whi
 {
     tandem_model *model = session->model;
     return (rt_evict_cache){
-        .info = info_of(session, which),
+        .info = rt_info(session, which),
         .eviction = model->eviction,
         .slots = model->slots[which],
         .state = session->caches[which].state,
@@ -62,7 +57,7 @@ static uint32_t before_text(const tandem_session *session, unsigned which)
 /* The next `count` tokens of the text, as the first of a pass. */
 static void enter_text(const tandem_session *session, unsigned which, uint32_t count)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     const rt_cache *cache = &session->caches[which];
     const rt_inputs *inputs = &session->model->inputs[which];
     uint32_t first = cache->fed + cache->tail_text, before = before_text(session, which);
@@ -77,7 +72,7 @@ static void enter_text(const tandem_session *session, unsigned which, uint32_t c
 static void enter_nodes(const tandem_session *session, unsigned which, uint32_t start,
                         uint32_t count)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     const rt_cache *cache = &session->caches[which];
     const rt_inputs *inputs = &session->model->inputs[which];
     uint32_t root_place = cache->tail_text + start - 1;
@@ -96,7 +91,7 @@ static void enter_nodes(const tandem_session *session, unsigned which, uint32_t 
 static void run_entry(tandem_session *session, unsigned which, const rt_pass *pass,
                       const tandem_frame *frame)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     rt_costs *costs = &session->model->chooser.costs;
     const double start = rt_seconds();
     if (pass->best)
@@ -140,7 +135,7 @@ void rt_forward(tandem_session *session, unsigned which, const rt_pass *pass)
 
 rt_row rt_logits(const tandem_session *session, unsigned which, uint32_t row)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     void *start = session->model->arena + info->logits.offset;
     uint32_t columns = info->logits.columns;
     return (rt_row){(float *)start + (uint64_t)row * columns, info->head_ids, columns};
@@ -148,7 +143,7 @@ rt_row rt_logits(const tandem_session *session, unsigned which, uint32_t row)
 
 bool rt_has_best(const tandem_session *session, unsigned which)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     const uint32_t columns = info->logits.columns;
     uint32_t last = info->head_ids == NULL ? columns - 1 : (uint32_t)info->head_ids[columns - 1];
     /* A pass that makes no logits keeps no queries either. */
@@ -156,12 +151,12 @@ bool rt_has_best(const tandem_session *session, unsigned which)
     if (tandem_evict_wants_queries(&needs))
         return false;
     /* It must not name ids that the target does not know. */
-    return info->greedy != NULL && last < info_of(session, RT_TARGET)->vocabulary;
+    return info->greedy != NULL && last < rt_info(session, RT_TARGET)->vocabulary;
 }
 
 int32_t rt_best(const tandem_session *session, unsigned which, uint32_t row)
 {
-    const tandem_model_info *info = info_of(session, which);
+    const tandem_model_info *info = rt_info(session, which);
     const void *start = session->model->arena + info->best.offset;
     int32_t column = ((const int32_t *)start)[row];
     return info->head_ids == NULL ? column : info->head_ids[column];
@@ -178,7 +173,7 @@ uint32_t rt_room(const tandem_session *session, unsigned which)
 uint32_t rt_longest_text(const tandem_session *session, unsigned which)
 {
     const tandem_model *model = session->model;
-    return model->eviction.compact ? model->tokens : info_of(session, which)->context_length;
+    return model->eviction.compact ? model->tokens : rt_info(session, which)->context_length;
 }
 
 bool rt_holds(const tandem_session *session, unsigned which, uint32_t count)
@@ -203,7 +198,7 @@ void rt_commit(tandem_session *session, unsigned which, const uint32_t *path, ui
     tandem_frame frame = make_frame(session, which);
     frame.symbols[TANDEM_SYMBOL_ACCEPTED] = accepted;
     frame.inputs[TANDEM_INPUT_PATH] = places;
-    info_of(session, which)->commit(&frame);
+    rt_info(session, which)->commit(&frame);
     cache->fed += accepted;
     cache->tail = cache->tail_text = 0;
     const rt_evict_cache evicted = evict_cache_of(session, which);
@@ -214,7 +209,7 @@ void rt_catch_up(tandem_session *session, unsigned which, uint32_t count)
 {
     const rt_cache *cache = &session->caches[which];
     while (cache->fed < count) {
-        uint32_t chunk = smaller(info_of(session, which)->max_tokens, rt_room(session, which));
+        uint32_t chunk = smaller(rt_info(session, which)->max_tokens, rt_room(session, which));
         rt_pass pass = {.text = smaller(chunk, count - cache->fed)};
         rt_forward(session, which, &pass);
         rt_commit(session, which, NULL, 0);

@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-static const tandem_model_info *info_of(const tandem_session *session, unsigned which)
-{
-    return &session->model->artefact->models[which];
-}
-
 void rt_session_clear(tandem_session *session)
 {
     session->round = 0;
@@ -18,7 +13,7 @@ void rt_session_clear(tandem_session *session)
     session->counts = (rt_counts){0};
     for (unsigned which = 0; which < session->model->artefact->model_count; which++) {
         rt_cache *cache = &session->caches[which];
-        memset(cache->state, 0, info_of(session, which)->state_fixed_bytes);
+        memset(cache->state, 0, rt_info(session, which)->state_fixed_bytes);
         cache->fed = cache->tail = cache->tail_text = 0;
     }
 }
@@ -80,7 +75,7 @@ static tandem_status refuse_length(const tandem_session *session, uint64_t count
 
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count)
 {
-    uint32_t vocabulary = info_of(session, RT_TARGET)->vocabulary;
+    uint32_t vocabulary = rt_info(session, RT_TARGET)->vocabulary;
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocabulary)
             return rt_fail(&session->model->error, TANDEM_INVALID,
@@ -128,7 +123,7 @@ tandem_status rt_feed_text(tandem_session *session, const char *text, size_t byt
     if ((uint64_t)count > room)
         return refuse_length(session, (uint64_t)count + (start - session->length));
     for (uint32_t i = start; i < start + (uint32_t)count; i++)
-        if ((uint32_t)session->ids[i] >= info_of(session, RT_TARGET)->vocabulary)
+        if ((uint32_t)session->ids[i] >= rt_info(session, RT_TARGET)->vocabulary)
             return rt_fail(&model->error, TANDEM_INVALID,
                            "the text holds token id %d, which the target does not know",
                            session->ids[i]);

@@ -17,11 +17,6 @@
  * catches up first. A draft that was kept whole leaves two. */
 #define MOST_PENDING 2u
 
-static const tandem_model_info *info_of(const tandem_session *session, unsigned which)
-{
-    return &session->model->artefact->models[which];
-}
-
 static uint32_t smaller(uint32_t left, uint32_t right)
 {
     return left < right ? left : right;
@@ -45,13 +40,13 @@ static float *draft_weights(const tandem_session *session, uint32_t node)
     const tandem_artefact *artefact = session->model->artefact;
     void *start =
         session->model->arena + artefact->scratch[TANDEM_SCRATCH_DRAFT_PROBABILITIES].offset;
-    return (float *)start + (uint64_t)node * info_of(session, RT_DRAFTER)->logits.columns;
+    return (float *)start + (uint64_t)node * rt_info(session, RT_DRAFTER)->logits.columns;
 }
 
 /* Ids below this may be proposed: those that the target knows. */
 static uint32_t id_limit(const tandem_session *session)
 {
-    const tandem_model_info *target = info_of(session, RT_TARGET);
+    const tandem_model_info *target = rt_info(session, RT_TARGET);
     return smaller(target->vocabulary, target->logits.columns);
 }
 
@@ -300,7 +295,7 @@ static uint32_t settle(tandem_session *session, const rt_rule *rule, const rt_di
     site.p.row.count = id_limit(session);
     site.q.total = session->tree.nodes[node].total;
     if (site.q.total > 0) {
-        const tandem_model_info *drafter = info_of(session, RT_DRAFTER);
+        const tandem_model_info *drafter = rt_info(session, RT_DRAFTER);
         site.q.row =
             (rt_row){draft_weights(session, node), drafter->head_ids, drafter->logits.columns};
     }

@@ -434,6 +434,13 @@ static td_status read_net(xml_source *source)
     return TD_OK;
 }
 
+/* Whatever handler a reader has, libxml2 prints what it dislikes about encodings. */
+static void print_nothing(void *self, const char *message, ...)
+{
+    (void)self;
+    (void)message;
+}
+
 td_status ov_document_read(td_context *context, const td_file *file, ov_document *document)
 {
     memset(document, 0, sizeof *document);
@@ -447,13 +454,16 @@ td_status ov_document_read(td_context *context, const td_file *file, ov_document
         return td_fail(context, TD_UNSUPPORTED, "%s: %llu bytes of XML; at most 2 GB are read",
                        file->path, (unsigned long long)file->size);
     xml_source source = {.context = context, .document = document, .path = file->path};
+    const xmlGenericErrorFunc print = xmlGenericError;
+    void *self = xmlGenericErrorContext;
+    xmlSetGenericErrorFunc(NULL, print_nothing);
     source.reader = xmlReaderForMemory((const char *)file->data, (int)file->size, NULL, NULL,
                                        XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_BIG_LINES);
-    if (source.reader == NULL)
-        return td_fail_memory(context);
-    xmlTextReaderSetErrorHandler(source.reader, take_error, &source);
-    td_status status = read_net(&source);
+    if (source.reader != NULL)
+        xmlTextReaderSetErrorHandler(source.reader, take_error, &source);
+    td_status status = source.reader == NULL ? td_fail_memory(context) : read_net(&source);
     xmlFreeTextReader(source.reader);
+    xmlSetGenericErrorFunc(self, print);
     if (status != TD_OK)
         ov_document_release(document);
     return status;

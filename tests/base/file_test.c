@@ -65,4 +65,18 @@ TEST(a_regular_file_is_replaced_only_by_commit)
     rmdir(folder);
 }
 
+TEST(an_empty_file_can_be_counted_from)
+{
+    td_context context;
+    td_file file;
+    char path[] = "/tmp/tandem-file-XXXXXX";
+    td_context_init(&context);
+    CHECK(close(mkstemp(path)) == 0);
+    CHECK(td_file_map(&context, path, &file) == TD_OK);
+    CHECK(file.size == 0 && file.data != NULL);
+    td_file_forget(&file, 0, 0);
+    td_file_unmap(&context, &file);
+    unlink(path);
+}
+
 TEST_MAIN()

@@ -86,6 +86,17 @@ usage() { "$tandem" "$@" 2>"$folder/stderr"; [ $? -eq 2 ] && cat "$folder/stderr
 check usage_with_an_unknown_option usage plan --frobnicate
 check usage_without_a_value usage plan --target
 check usage_with_no_layers usage plan --target graphs/target.xml --layers 0
+check usage_with_no_threads usage plan --target graphs/target.xml --threads 0
+# The plan's last table is for up to four times as many threads, but no more than there may be.
+planned_threads() {
+    timeout 20 "$tandem" plan --target graphs/drafter.xml "$@" |
+        sed -n '/^threads/,$s/^\([0-9]*\) .*/\1/p' | tr '\n' ' '
+}
+plans_of_threads_end() {
+    [ "$(planned_threads)" = "1 2 4 " ] && [ "$(planned_threads --threads 17)" = "17 34 " ] &&
+        [ "$(planned_threads --threads 64)" = "64 " ]
+}
+check plans_of_any_threads_end plans_of_threads_end
 check usage_with_an_unknown_pass usage plan --target graphs/target.xml --print-after lower
 check usage_of_a_drafter_that_no_one_reads usage perplexity --target a --text b --drafter c
 check another_machines_program_is_not_run refused 1 'does not run on this machine' \
@@ -109,3 +120,8 @@ check no_room refused 1 'written|no room' \
     bash -c "ulimit -f 100; exec '$tandem' compile --target graphs/drafter.xml -o '$folder/out'"
 check standard_output_is_full refused 1 'standard output' \
     bash -c "exec '$tandem' plan --target graphs/drafter.xml >/dev/full"
+check standard_output_is_full_for_help refused 1 'standard output' bash -c "exec '$tandem' --help >/dev/full"
+check a_closed_stream_is_not_replaced bash -c "'$tandem' targets >&- 2>'$folder/stderr'; [ \$? -eq 1 ] &&
+    grep -q 'standard output' '$folder/stderr'"
+printf '\0\0<\0xxxxxx' >"$folder/ucs4.xml"
+check an_encoding_that_is_not_known_is_one_sentence refused 1 'ucs4.xml: line 1: ' "$tandem" import "$folder/ucs4.xml"

@@ -78,6 +78,19 @@ check a_wrong_width_is_refused refused 2 'expected a width from 1 to 1000000' "$
 printf '<!DOCTYPE a [<!ENTITY x "xx">]><graphml/>' >bomb.graphml
 check entities_are_refused refused 1 'entities are not accepted' "$tandem" schedule bomb.graphml
 
+# Ids of any length are lines of an order; those that are no line are refused before a file is written.
+long=$(printf 'a%.0s' $(seq 5000))
+write long.graphml "$(node "$long" 3)" "$(node b 4)" "$(edge b "$long")"
+long_ids() {
+    "$tandem" schedule long.graphml --order-out long.txt >/dev/null &&
+        "$tandem" schedule long.graphml --order long.txt && grep -qx "$long" long.txt
+}
+check long_ids_come_back long_ids
+write lines.graphml "$(node 'a&#10;b' 3)"
+check an_id_of_two_lines_is_not_written refused 1 'out.txt: the order cannot be written: the id of node 0 .*line end' \
+    "$tandem" schedule lines.graphml --order-out out.txt
+check too_many_nodes_are_refused refused 2 'from 1 to 100000' "$tandem" generate layered --nodes 100001 -o out.graphml
+
 # --- large graphs ---
 
 large() {

@@ -117,3 +117,12 @@ glued() {
     generate --max-tokens 5 --stats >"$folder/text" 2>&1 && grep -q '^prompt' "$folder/text"
 }
 check figures_begin_a_line glued
+
+# --- standard output that takes nothing ---
+
+for option in --help --version --check; do
+    check "a_full_disk_at$option" refused 1 'standard output cannot be written' bash -c "exec '$program' $option >/dev/full"
+    check "a_closed_stream_at$option" refused 1 'standard output cannot be written' bash -c "exec '$program' $option >&-"
+done
+check a_full_disk_at_the_text refused 1 'the text cannot be written: No space left' \
+    bash -c "exec '$program' --prompt x --max-tokens 3 >/dev/full"

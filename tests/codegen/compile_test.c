@@ -247,7 +247,10 @@ TEST(threads_and_sessions_enter_the_plan)
     setup self;
     cg_plan one, two, many;
     CHECK(begin(&self));
+    self.request.threads = 0; /* what is not said is one */
+    self.request.sessions = 0;
     CHECK(cg_make_plan(&self.context, &self.request, &one) == TD_OK);
+    CHECK(one.choice.threads == 1 && one.choice.sessions == 1);
     self.request.threads = 2;
     CHECK(cg_make_plan(&self.context, &self.request, &two) == TD_OK);
     CHECK(two.resident - one.resident == TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);

@@ -3,15 +3,11 @@
  * before a page that cannot be touched, and results have the bits of the reference evaluator.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "codegen/program.h"
 #include "ir/evaluate.h"
-#include "runtime/abi.h"
-#include "tests/codegen/synthetic_llama.h"
+#include "tests/codegen/stand_in.h"
 #include "tests/test.h"
 
-#include <dlfcn.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define TOKENS 33
 #define PAGE   4096
@@ -39,9 +35,7 @@ typedef struct machine {
     ir_evaluator *evaluator;
     unsigned char *arena;
     unsigned char *weights;
-    void *library;
-    const tandem_model_info *info;
-    char path[64];
+    stand_in code;
 } machine;
 
 /* --- the graph --- */
@@ -184,16 +178,7 @@ static bool place_memory(machine *self, const unsigned char *payload, uint64_t b
 
 static bool build(machine *self)
 {
-    const synthetic_options small = {.layers = 1,
-                                     .features = 16,
-                                     .heads = 1,
-                                     .kv_heads = 1,
-                                     .head_size = 16,
-                                     .hidden = 16,
-                                     .vocabulary = 16,
-                                     .max_tokens = TOKENS,
-                                     .type = IR_F32,
-                                     .cache_type = IR_F32};
+    const synthetic_options small = stand_in_model(TOKENS);
     static int32_t ids[TOKENS];
     memset(self, 0, sizeof *self);
     td_context_init(&self->context);
@@ -212,38 +197,12 @@ static bool compile(machine *self, const cg_target *target, const cg_cpu *cpu)
     ir_graph *const graphs[] = {self->model.forward, self->model.commit};
     const sched_request order = {
         .graphs = graphs, .graph_count = 2, .orderer = "file", .keep_all = true};
-    cg_request request = {.name = "products",
-                          .models = &self->model,
-                          .model_count = 1,
-                          .plan = &self->schedule,
-                          .target = target,
-                          .cpu = *cpu,
-                          .emit = CG_SHARED,
-                          .output = self->path};
-    cg_program program;
-    cg_plan plan;
-    strcpy(self->path, "/tmp/tandem-products-XXXXXX");
-    close(mkstemp(self->path));
     if (sched_plan_make(&self->context, &order, NULL, &self->schedule) != TD_OK)
         return false;
     spread_values(self);
-    if (cg_program_create(&self->context, &request, &program) != TD_OK)
-        return false;
-    program.bare = true;
-    const td_status status = cg_program_compile(&program, &plan);
-    cg_program_release(&program);
-    td_file file;
-    if (status != TD_OK || td_file_map(&self->context, self->path, &file) != TD_OK)
-        return false;
-    tandem_query query;
-    tandem_payload_trailer trailer;
-    self->library = dlopen(self->path, RTLD_NOW);
-    *(void **)&query = dlsym(self->library, "tandem_products_query");
-    self->info = query(TANDEM_ABI_VERSION)->models;
-    memcpy(&trailer, file.data + file.size - sizeof trailer, sizeof trailer);
-    const bool placed = place_memory(self, file.data + trailer.offset, trailer.bytes);
-    td_file_unmap(&self->context, &file);
-    return placed;
+    return stand_in_compile(&self->context, &self->model, &self->schedule, target, cpu,
+                            &self->code) == TD_OK &&
+           place_memory(self, self->code.payload, self->code.payload_bytes);
 }
 
 /* --- comparing --- */
@@ -291,7 +250,7 @@ static void run(machine *self, const cg_cpu *cpu)
                                     .weights = self->weights,
                                     .share = run_parts,
                                     .share_self = &parts};
-        self->info->commit(&frame);
+        self->code.info->commit(&frame);
         check(self, cpu, tokens);
     }
 }
@@ -310,10 +269,9 @@ TEST(every_cpu_every_count_of_tokens)
         CHECK_MESSAGE(compiled, "%s: %s", cpu->name, self.context.message);
         if (compiled) {
             run(&self, cpu);
-            dlclose(self.library);
             munmap(self.arena, (size_t)self.schedule.arena_bytes);
         }
-        unlink(self.path);
+        stand_in_release(&self.context, &self.code);
         sched_plan_release(&self.schedule);
     }
     ir_evaluator_release(self.evaluator);

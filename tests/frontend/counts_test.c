@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/hash.h"
 #include "frontend/counts/counts.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -302,26 +303,6 @@ TEST(coverage_leaves_each_token_out)
 }
 
 /* --- memory --- */
-
-typedef struct failing_allocator {
-    long countdown, held;
-} failing_allocator;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        failing->held -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (failing->countdown-- <= 0)
-        return NULL;
-    void *result = realloc(pointer, size);
-    failing->held += pointer == NULL && result != NULL;
-    return result;
-}
 
 static td_status read_merge_choose(td_context *failing, const char *path,
                                    const fe_tokenizer *tokenizer)

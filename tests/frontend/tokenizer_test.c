@@ -260,6 +260,10 @@ TEST(refusals_say_what_is_wrong)
         {"#version: 0.2\na b\n", "list of merges", TD_UNSUPPORTED},
         {"IQ== 0\nIg== 1\n", "a list of 2 ranks", TD_UNSUPPORTED},
         {"IQ== 0\nIg== x\n", "line 2 is not a token", TD_INVALID},
+        {"IQ== 0\nIg== \n", "line 2 is not a token", TD_INVALID},
+        {"IQ== 0\nIg== 12345678901\n", "line 2 is not a token", TD_INVALID},
+        {"IQ== 0\n====\n", "line 2 is not a token", TD_INVALID},
+        {"IQ== 0\nIg==\n", "line 2 is not a token", TD_INVALID},
         {"GGUF", "past the end of the file", TD_INVALID},
     };
     for (size_t i = 0; i < TD_COUNT_OF(cases); i++) {

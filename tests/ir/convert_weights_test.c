@@ -5,6 +5,7 @@
 #include "ir/half.h"
 #include "ir/passes/fit_q4.h"
 #include "ir/passes/passes.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -539,26 +540,6 @@ TEST(q4_keeps_small_matrices_at_8_bits)
             CHECK_MESSAGE(types[j] == cases[i].types[j], "case %zu: %d rows have %s", i,
                           cases[i].rows[j], ir_type_name(types[j]));
     }
-}
-
-typedef struct failing_allocator {
-    long countdown, held;
-} failing_allocator;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        failing->held -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (failing->countdown-- <= 0)
-        return NULL;
-    void *result = realloc(pointer, size);
-    failing->held += pointer == NULL && result != NULL;
-    return result;
 }
 
 /* Converts, then reads every converted constant whole. */

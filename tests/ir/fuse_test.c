@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "ir/evaluate.h"
 #include "ir/passes/passes.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -409,26 +410,6 @@ TEST(fused_modules_compute_the_same_bits)
 }
 
 /* --- allocation failures --- */
-
-typedef struct failing_allocator {
-    long countdown, held;
-} failing_allocator;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        failing->held -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (failing->countdown-- <= 0)
-        return NULL;
-    void *result = realloc(pointer, size);
-    failing->held += pointer == NULL && result != NULL;
-    return result;
-}
 
 TEST(every_allocation_may_fail)
 {

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/passes.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #define CONSTANTS                                                                                  \
@@ -107,26 +108,6 @@ TEST(a_second_time_changes_nothing)
 TEST(what_is_printed_is_parsed)
 {
     check_text(expected, sizeof expected - 1, 0);
-}
-
-typedef struct failing_allocator {
-    long countdown, held;
-} failing_allocator;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        failing->held -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (failing->countdown-- <= 0)
-        return NULL;
-    void *result = realloc(pointer, size);
-    failing->held += pointer == NULL && result != NULL;
-    return result;
 }
 
 TEST(every_allocation_may_fail)
