@@ -77,11 +77,12 @@ draft1-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 1 --threads 1
 draft2-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 2 --threads 1
 draft2-2 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 2 --threads 2
 draft5-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft 5 --threads 1
+auto-1 --prompt-ids 4095,464,1468 --max-tokens 400 --draft auto --threads 1
 EOF
         echo
         echo "| configuration | tokens/s | block efficiency | acceptance | peak MiB | planned MiB | budget MiB |"
         echo "|---|---|---|---|---|---|---|"
-        for name in plain-1 plain-2 draft1-1 draft2-1 draft2-2 draft5-1; do
+        for name in plain-1 plain-2 draft1-1 draft2-1 draft2-2 draft5-1 auto-1; do
             stats=$folder/pair-$activations.$name.stats
             echo "| ${name/-/, threads } | ${speeds[pair-$activations.$name]} | $(field block_efficiency "$stats") |" \
                 "$(field acceptance "$stats") | $(mib "$(field peak_bytes "$stats")") |" \
