@@ -40,12 +40,20 @@ static void release(fe_tokenizer *tokenizer, fe_counts *counts)
     fe_tokenizer_release(&context, tokenizer);
 }
 
+static bool same_items(const fe_counts *a, const fe_counts *b)
+{
+    for (size_t i = 0; i < a->items.count; i++)
+        if (a->items.items[i].id != b->items.items[i].id ||
+            a->items.items[i].count != b->items.items[i].count)
+            return false;
+    return true;
+}
+
 static bool same_counts(const fe_counts *a, const fe_counts *b)
 {
     return strcmp(a->kind, b->kind) == 0 && a->vocabulary == b->vocabulary &&
            a->tokenizer == b->tokenizer && a->total == b->total && a->drafted == b->drafted &&
-           a->accepted == b->accepted && a->items.count == b->items.count &&
-           memcmp(a->items.items, b->items.items, a->items.count * sizeof *a->items.items) == 0;
+           a->accepted == b->accepted && a->items.count == b->items.count && same_items(a, b);
 }
 
 /* --- files --- */
