@@ -209,16 +209,11 @@ double rt_sum_block(const float *values, uint32_t count)
     return sums[0][0] + sums[0][1];
 }
 
-static uint32_t block_length(uint32_t count, uint32_t start)
-{
-    return count - start < RT_BLOCK ? count - start : RT_BLOCK;
-}
-
 double rt_sum(const float *values, uint32_t count)
 {
     double sum = 0;
     for (uint32_t start = 0; start < count; start += RT_BLOCK)
-        sum += rt_sum_block(values + start, block_length(count, start));
+        sum += rt_sum_block(values + start, rt_block_length(count, start));
     return sum;
 }
 
@@ -244,7 +239,7 @@ uint32_t rt_find_sum(const float *values, uint32_t count, double goal)
     uint32_t last = 0; /* the last block with a positive value, and the sum before it */
     double before_last = 0;
     for (uint32_t start = 0; start < count; start += RT_BLOCK) {
-        double block = rt_sum_block(values + start, block_length(count, start));
+        double block = rt_sum_block(values + start, rt_block_length(count, start));
         if (!(block > 0))
             continue;
         last = start;
@@ -253,7 +248,7 @@ uint32_t rt_find_sum(const float *values, uint32_t count, double goal)
         if (sum > goal)
             break;
     }
-    return last + find_in_block(values + last, block_length(count, last), before_last, goal);
+    return last + find_in_block(values + last, rt_block_length(count, last), before_last, goal);
 }
 
 /* --- differences --- */

@@ -11,6 +11,12 @@
 
 #define RT_BLOCK 64u /* values that are summed up together */
 
+/* Values of the block that begins at `start` < count. */
+static inline uint32_t rt_block_length(uint32_t count, uint32_t start)
+{
+    return count - start < RT_BLOCK ? count - start : RT_BLOCK;
+}
+
 /* The largest value, its first index and the largest of the others. */
 typedef struct rt_two_largest {
     float first, second; /* minus infinity where there is none */

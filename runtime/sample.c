@@ -74,16 +74,11 @@ static double sum_block(const double *weights, uint32_t count)
            ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-static uint32_t block_length(uint32_t count, uint32_t start)
-{
-    return count - start < RT_BLOCK ? count - start : RT_BLOCK;
-}
-
 static double sum_of(const rt_residual *residual)
 {
     double sum = 0;
     for (uint32_t i = 0; i < residual->count; i += RT_BLOCK)
-        sum += sum_block(residual->values + i, block_length(residual->count, i));
+        sum += sum_block(residual->values + i, rt_block_length(residual->count, i));
     return sum;
 }
 
@@ -122,13 +117,13 @@ int32_t rt_residual_draw(const rt_residual *residual, double uniform)
     uint32_t count = residual->count, last = 0, block = 0;
     double goal = uniform * residual->total, sum = 0;
     for (uint32_t i = 0; i < count; i += RT_BLOCK) {
-        double next = sum_block(values + i, block_length(count, i));
+        double next = sum_block(values + i, rt_block_length(count, i));
         block = next > 0 ? i : block;
         if (sum + next > goal)
             break;
         sum += next;
     }
-    for (uint32_t i = block; i < block + block_length(count, block); i++) {
+    for (uint32_t i = block; i < block + rt_block_length(count, block); i++) {
         if (!(values[i] > 0))
             continue;
         last = i;
