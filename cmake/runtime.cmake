@@ -2,8 +2,8 @@
 # build/runtime/<folder>/libtandem_runtime.a, where `tandem compile` finds it. It is MIT and links
 # only libc, libm and pthreads.
 file(GLOB runtime_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*.c)
-# Loops over a whole vocabulary are worth vectorising.
-set(runtime_loops lanes sample warp)
+# Loops over a whole vocabulary, or over all slots, are worth vectorising.
+set(runtime_loops lanes panel sample warp)
 set(runtime_flags -std=c17 -O2 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -ffunction-sections
   -fdata-sections -fPIC -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wcast-qual -Wundef -Wvla
@@ -47,6 +47,10 @@ tandem_runtime(riscv64-linux-gnu riscv64-linux-gnu-gcc riscv64-linux-gnu-ar)
 # is left out.
 set(native_sources ${runtime_sources})
 list(FILTER native_sources EXCLUDE REGEX "/main\\.c$")
+foreach(base ${runtime_loops})
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/${base}.c PROPERTIES
+    COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-O3>")
+endforeach()
 if(native_sources)
   add_library(tandem_runtime_native STATIC ${native_sources})
   target_link_libraries(tandem_runtime_native PUBLIC m pthread PRIVATE tandem_options)

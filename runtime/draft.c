@@ -160,7 +160,7 @@ static void await_child(const rt_growth *growth, rt_branch *branch, uint32_t ord
     const rt_node *node = &growth->tree->nodes[branch->node];
     const rt_row *row = &branch->q.row;
     if (growth->dice == NULL) {
-        double largest = (double)rt_find_largest(row->values, row->count).first;
+        double largest = (double)rt_largest(row->values, row->count);
         branch->next = -(node->mass * (largest / branch->whole));
     } else if (order == 0) {
         branch->next = node->time;

@@ -26,6 +26,9 @@ typedef struct rt_two_largest {
 /* NaN is never largest. */
 rt_two_largest rt_find_largest(const float *values, uint32_t count);
 
+/* The largest value alone, in a third of the time; minus infinity where there is none. */
+float rt_largest(const float *values, uint32_t count);
+
 /* Writes exp((logit - largest) / temperature), within 2 units of the last place, or 0 where that is
  * below exp(-86) or the logit is NaN, and returns rt_sum() of what was written. `largest` must be
  * the largest logit; when it is infinite, the logits equal to it get 1 and all others 0. `weights`
@@ -33,10 +36,9 @@ rt_two_largest rt_find_largest(const float *values, uint32_t count);
 double rt_exponentials(const float *logits, uint32_t count, float largest, double temperature,
                        float *weights);
 
-/* Sum of at most RT_BLOCK values, in binary64: 16 lanes, then the lanes in pairs. */
-double rt_sum_block(const float *values, uint32_t count);
-
-/* The sum of all blocks of RT_BLOCK values from the first on, one after the other. */
+/* The sum of all blocks of RT_BLOCK values from the first on, one after the other. A block is
+ * summed in binary64: 16 lanes, of which the second half is added to the first until one is left.
+ */
 double rt_sum(const float *values, uint32_t count);
 
 /* The first index at which the sum of the values up to it exceeds `goal`, the blocks before it

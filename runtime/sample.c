@@ -35,7 +35,7 @@ uint32_t rt_row_find(const rt_row *row, int32_t id)
 rt_weights rt_softmax(const rt_row *logits, double temperature, uint32_t limit, float *weights)
 {
     uint32_t count = rt_row_below(logits, limit);
-    float largest = rt_find_largest(logits->values, count).first;
+    const float largest = rt_largest(logits->values, count);
     rt_weights result = {{weights, logits->ids, logits->count}, 1};
     if (largest > -INFINITY)
         result.total = rt_exponentials(logits->values, count, largest, temperature, weights);

@@ -168,7 +168,7 @@ static void keep_min_p(rt_weights *weights, double part)
     const rt_row *row = &weights->row;
     if (!(part > 0))
         return;
-    const double least = part * (double)rt_find_largest(row->values, row->count).first;
+    const double least = part * (double)rt_largest(row->values, row->count);
     /* The least weight of binary32 that is not below it. */
     float edge_weight = (float)least;
     if ((double)edge_weight < least)
