@@ -31,8 +31,8 @@ static td_status add_policy(const cg_program *program, size_t index, tandem_plan
     const tandem_model_info info = {
         .layers = (uint32_t)caches->items.count, .max_tokens = model->max_tokens, .caches = rows};
     const tandem_evict_bytes bytes = tandem_evict_sizes(&info, &program->request->eviction_needs);
-    sizes->policy_fixed = bytes.observed + bytes.tail;
-    sizes->policy_slot_bytes = bytes.sums + bytes.scratch;
+    sizes->policy_fixed = tandem_evict_fixed(&bytes);
+    sizes->policy_slot_bytes = tandem_evict_per_slot(&bytes);
     td_release(context, rows);
     return TD_OK;
 }

@@ -137,6 +137,7 @@ uint32_t rt_evict_window(uint32_t quota)
 typedef struct kept {
     uint64_t width; /* f32 of all layers' queries of one token */
     float *observed, *sums, *tail, *scratch;
+    int32_t *positions; /* NULL: of no layer */
 } kept;
 
 static kept kept_of(const rt_evict_cache *cache)
@@ -149,6 +150,9 @@ static kept kept_of(const rt_evict_cache *cache)
     at += bytes.observed;
     result.sums = (float *)(void *)at;
     at += cache->slots * bytes.sums;
+    if (bytes.positions > 0)
+        result.positions = (int32_t *)(void *)at;
+    at += cache->slots * bytes.positions;
     result.tail = (float *)(void *)at;
     at += bytes.tail;
     result.scratch = (float *)(void *)at;
@@ -180,6 +184,7 @@ typedef struct shared_work {
     kept keeps;
     const int32_t *path; /* of the commit */
     uint32_t committed;  /* its tokens */
+    uint64_t text;       /* tokens committed since the session began, these included */
     uint32_t count;      /* slots that are taken, these included */
     uint32_t quota;      /* to which heads are dropped */
     uint32_t newest;     /* place of the newest token among the observed */
@@ -193,6 +198,7 @@ typedef struct head_job {
     uint64_t first_query; /* f32 before them in a token's queries */
     int32_t *count;
     float *sums;                     /* [group][slots] or NULL */
+    int32_t *positions;              /* [slots]; NULL: every slot that is held is visible */
     float *weights, *votes, *scores; /* scratch of its worker */
 } head_job;
 
@@ -200,6 +206,7 @@ static head_job find_job(const shared_work *work, uint32_t number, uint32_t work
 {
     const rt_evict_cache *cache = work->cache;
     const tandem_model_info *info = cache->info;
+    const uint32_t first = number; /* of all KV heads */
     uint32_t layer = 0, heads = 0;
     uint64_t queries = 0;
     for (; number >= info->caches[layer].kv_heads; layer++) {
@@ -216,6 +223,9 @@ static head_job find_job(const shared_work *work, uint32_t number, uint32_t work
     job.first_query = queries + (uint64_t)number * job.group * own->head_size;
     if (cache->eviction.policy->needs.sums)
         job.sums = work->keeps.sums + (heads + (uint64_t)number * job.group) * cache->slots;
+    /* Compact positions are ranks, and so are the kernels' windows. */
+    if (own->window > 0 && !cache->eviction.compact)
+        job.positions = work->keeps.positions + (uint64_t)first * cache->slots;
     if (!cache->eviction.policy->needs.scores)
         return job;
     const uint64_t rows = tandem_evict_scratch_rows(info), half = rows / 2 * cache->slots;
@@ -292,22 +302,58 @@ static void move_slot(const shared_work *work, const head_job *job, uint32_t fro
     for (uint32_t g = 0; job->sums != NULL && g < job->group; g++)
         job->sums[(uint64_t)g * work->cache->slots + to] =
             job->sums[(uint64_t)g * work->cache->slots + from];
+    if (job->positions != NULL)
+        job->positions[to] = job->positions[from];
 }
+
+/* --- sliding windows ---
+ *
+ * A layer with a window of W tokens is to see positions above p - W from position p, but kernels
+ * count the slots that are held. The two agree as long as no slot is held that leaves the window
+ * before the next eviction, and either W is no less than all slots, so that no kernel ever cuts, or
+ * those that are held are the newest tokens in a row. */
+
+/* Completes the positions: behind what the last eviction left stand the newest tokens in a row. */
+static void note_positions(const shared_work *work, const head_job *job)
+{
+    for (uint32_t j = work->text == work->count ? 0 : work->quota; j < work->count; j++)
+        job->positions[j] = (int32_t)(work->text - work->count + j);
+}
+
+/* How many of the first slots go whatever their scores: at most `drop`, since those that had to
+ * leave before this eviction are gone. */
+static uint32_t count_leaving(const shared_work *work, const head_job *job, uint32_t drop)
+{
+    if (job->positions == NULL)
+        return 0;
+    const uint64_t window = (uint64_t)job->head.info->window;
+    if (window < work->cache->slots)
+        return drop;
+    note_positions(work, job);
+    uint32_t leaving = 0;
+    while (leaving < drop && (uint64_t)job->positions[leaving] + window < work->text + drop)
+        leaving++;
+    return leaving;
+}
+
+/* --- dropping --- */
 
 /* Drops all but `quota` slots; the others move to the front in order. */
 static void compact(const shared_work *work, const head_job *job)
 {
-    const uint32_t first = rt_evict_sinks(work->quota);
+    const uint32_t drop = work->count - work->quota, sinks = rt_evict_sinks(work->quota);
+    const uint32_t leaving = count_leaving(work, job, drop);
+    const uint32_t first = leaving > sinks ? leaving : sinks;
     const uint32_t end = work->count - rt_evict_window(work->quota);
-    uint32_t ties = 0, kept_slots = first;
-    const uint32_t threshold =
-        find_threshold(job->scores, first, end, work->count - work->quota, &ties);
+    uint32_t ties = 0, kept_slots = 0;
+    const uint32_t threshold = find_threshold(job->scores, first, end, drop - leaving, &ties);
     rt_rotation rotation;
     const bool compacts = work->cache->eviction.compact;
     if (compacts)
         rt_rotation_start(&work->cache->info->rotary, &rotation);
-    for (uint32_t j = first; j < work->count; j++) {
-        const uint32_t bits = j < end ? score_bits(job->scores, j) : UINT32_MAX;
+    for (uint32_t j = leaving; j < work->count; j++) {
+        const bool may_go = j >= first && j < end;
+        const uint32_t bits = may_go ? score_bits(job->scores, j) : UINT32_MAX;
         const bool tie = bits == threshold && ties > 0;
         ties -= tie;
         if (!tie && bits >= threshold)
@@ -405,6 +451,7 @@ bool rt_evict_commit(const rt_evict_cache *cache, const int32_t *path, uint32_t 
                         .keeps = kept_of(cache),
                         .path = path,
                         .committed = count,
+                        .text = committed,
                         .count = rt_evict_count(cache),
                         .quota = rt_evict_quota(&cache->eviction, cache->slots),
                         .jobs = count_jobs(cache->info)};

@@ -4,35 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-typedef uint16_t quad_u16 __attribute__((vector_size(8)));
 typedef int8_t quad_i8 __attribute__((vector_size(4)));
-typedef int32_t quad_i32 __attribute__((vector_size(16)));
 typedef float quad_f32 __attribute__((vector_size(16)));
-
-/* Four 16-bit floats; exact, for all that there are. */
-static inline void widen_quad(const unsigned char *from, float *to)
-{
-    quad_u16 halves;
-    memcpy(&halves, from, sizeof halves);
-    const quad_i32 wide = __builtin_convertvector(halves, quad_i32);
-    const quad_i32 magnitude = wide & 0x7fff;
-    const quad_f32 number = (quad_f32)(magnitude << 13) * 0x1p112f; /* between the two biases */
-    const quad_i32 bits =
-        (quad_i32)number | ((magnitude > 0x7bff) & 0x7f800000) | (wide & 0x8000) << 16;
-    memcpy(to, &bits, sizeof bits);
-}
-
-static void widen(const unsigned char *from, uint32_t count, float *to)
-{
-    uint32_t i = 0;
-    for (; i + 4 <= count; i += 4)
-        widen_quad(from + i * sizeof(uint16_t), to + i);
-    unsigned char rest[4 * sizeof(uint16_t)] = {0};
-    float last[4];
-    memcpy(rest, from + i * sizeof(uint16_t), (count - i) * sizeof(uint16_t));
-    widen_quad(rest, last);
-    memcpy(to + i, last, (count - i) * sizeof *to);
-}
 
 /* Four integers of 8 bits, each times its scale. */
 static inline void scale_quad(const unsigned char *from, const float *scales, float *to)
@@ -70,11 +43,11 @@ void rt_head_keys(const rt_head *head, uint32_t panel, float *keys)
         return;
     }
     if (bytes == sizeof(uint16_t)) {
-        widen(from, count, keys);
+        rt_widen(from, count, keys);
         return;
     }
     float scales[RT_PANEL];
-    widen(head->key_scales + (uint64_t)panel * RT_PANEL * sizeof(uint16_t), RT_PANEL, scales);
+    rt_widen(head->key_scales + (uint64_t)panel * RT_PANEL * sizeof(uint16_t), RT_PANEL, scales);
     for (uint32_t i = 0; i < count; i += 4)
         scale_quad(from + i, scales + i % RT_PANEL, keys + i);
 }
@@ -89,11 +62,11 @@ void rt_head_value(const rt_head *head, uint32_t slot, float *value)
         return;
     }
     if (bytes == sizeof(uint16_t)) {
-        widen(from, size, value);
+        rt_widen(from, size, value);
         return;
     }
     float scale;
-    widen(head->value_scales + slot * sizeof(uint16_t), 1, &scale);
+    rt_widen(head->value_scales + slot * sizeof(uint16_t), 1, &scale);
     for (uint32_t d = 0; d < size; d++)
         value[d] = (float)(int8_t)from[d] * scale;
 }
@@ -170,7 +143,7 @@ static float load_element(const unsigned char *at, uint32_t bytes)
     if (bytes == sizeof number)
         memcpy(&number, at, sizeof number);
     else
-        widen(at, 1, &number);
+        rt_widen(at, 1, &number);
     return number;
 }
 

@@ -5,10 +5,10 @@
 #define TANDEM_RUNTIME_EVICT_CACHE_H
 
 #include "runtime/abi.h"
+#include "runtime/panel.h"
 
 #include <stdbool.h>
 
-#define RT_PANEL     16  /* slots whose keys lie side by side */
 #define RT_MOST_HEAD 512 /* the largest head size that is compiled */
 
 /* One KV head of one layer. */

@@ -6,9 +6,11 @@
  * Of each session and model, in this order, each part beginning at a multiple of 64 bytes:
  *   observed f32[needs.observed][width]   queries of the last tokens, in row position % observed
  *   sums     f32[heads of all layers][slots]   accumulated attention of committed slots
+ *   positions   int32[KV heads of all layers][slots]   of the tokens in the slots, as far as they
+ *               were there at the last eviction; only where a layer has a sliding window
  *   tail     f32[max_tokens][width]       queries of the tokens that stand in the tail
  *   scratch  f32[workers][rows][slots]    of eviction itself
- * where width is the sum of heads * head_size over the layers. Between rounds only the first two
+ * where width is the sum of heads * head_size over the layers. Between rounds only the first three
  * matter. */
 #ifndef TANDEM_RUNTIME_EVICT_PLAN_H
 #define TANDEM_RUNTIME_EVICT_PLAN_H
@@ -29,14 +31,25 @@ typedef struct tandem_evict_needs {
 } tandem_evict_needs;
 
 typedef struct tandem_evict_bytes {
-    uint64_t observed, tail; /* whatever the number of slots */
-    uint64_t sums, scratch;  /* per slot; slots are a multiple of 16 */
+    uint64_t observed, tail;           /* whatever the number of slots */
+    uint64_t sums, positions, scratch; /* per slot; slots are a multiple of 16 */
 } tandem_evict_bytes;
+
+/* All that does not depend on the number of slots, and what each slot adds. */
+static inline uint64_t tandem_evict_fixed(const tandem_evict_bytes *bytes)
+{
+    return bytes->observed + bytes->tail;
+}
+
+static inline uint64_t tandem_evict_per_slot(const tandem_evict_bytes *bytes)
+{
+    return bytes->sums + bytes->positions + bytes->scratch;
+}
 
 /* Bytes from the start on that a saved session needs. */
 static inline uint64_t tandem_evict_saved(const tandem_evict_bytes *bytes, uint32_t slots)
 {
-    return bytes->observed + slots * bytes->sums;
+    return bytes->observed + slots * (bytes->sums + bytes->positions);
 }
 
 static inline bool tandem_evict_wants_queries(const tandem_evict_needs *needs)
@@ -72,15 +85,18 @@ static inline uint32_t tandem_evict_scratch_rows(const tandem_model_info *info)
     return 2 * group + 1;
 }
 
-/* Of `info` only layers, max_tokens and the caches' heads, kv_heads and head_size are read. */
+/* Of `info` only layers, max_tokens and the caches' heads, kv_heads, head_size and window are read.
+ */
 static inline tandem_evict_bytes tandem_evict_sizes(const tandem_model_info *info,
                                                     const tandem_evict_needs *needs)
 {
     const uint64_t row = tandem_evict_width(info) * sizeof(float);
     uint64_t heads = 0, jobs = 0;
+    bool windows = false;
     for (uint32_t i = 0; i < info->layers; i++) {
         heads += info->caches[i].heads;
         jobs += info->caches[i].kv_heads;
+        windows = windows || info->caches[i].window > 0;
     }
     const uint64_t workers = jobs < TANDEM_EVICT_WORKERS ? jobs : TANDEM_EVICT_WORKERS;
     tandem_evict_bytes bytes = {0};
@@ -89,6 +105,8 @@ static inline tandem_evict_bytes tandem_evict_sizes(const tandem_model_info *inf
         bytes.tail = (info->max_tokens * row + 63) / 64 * 64;
     if (needs->sums)
         bytes.sums = heads * sizeof(float);
+    if (needs->drops && windows)
+        bytes.positions = jobs * sizeof(int32_t);
     if (needs->scores)
         bytes.scratch = workers * tandem_evict_scratch_rows(info) * sizeof(float);
     return bytes;

@@ -11,31 +11,6 @@
 
 /* --- attention weights --- */
 
-typedef float quad __attribute__((vector_size(16)));
-
-static inline quad load(const float *values)
-{
-    quad result;
-    memcpy(&result, values, sizeof result);
-    return result;
-}
-
-/* Products of a query with the keys of a panel, each its own sum by ascending element. */
-static void multiply_panel(const float *query, const float *keys, uint32_t size, float scale,
-                           float *scores)
-{
-    quad a = {0}, b = {0}, c = {0}, d = {0};
-    for (uint32_t i = 0; i < size; i++, keys += RT_PANEL) {
-        const float q = query[i];
-        a += load(keys) * q;
-        b += load(keys + 4) * q;
-        c += load(keys + 8) * q;
-        d += load(keys + 12) * q;
-    }
-    const quad results[4] = {a * scale, b * scale, c * scale, d * scale};
-    memcpy(scores, results, sizeof results);
-}
-
 /* cap * tanh(s / cap), with tanh(|y|) = (1 - e) / (1 + e), e = exp(-2 |y|). */
 static void cap_scores(float cap, uint32_t count, float *scores, float *scratch)
 {
@@ -56,7 +31,7 @@ static void softmax(const tandem_cache_info *info, uint32_t count, float *scratc
     for (uint32_t j = 0; j < hidden; j++)
         weights[j] = -INFINITY;
     const double sum =
-        rt_exponentials(weights, count, rt_find_largest(weights, count).first, 1, weights);
+        rt_exponentials(weights, count, rt_largest(weights, count), 1, weights);
     const float share = sum > 0 ? (float)(1 / sum) : 0;
     for (uint32_t j = 0; j < count; j++)
         weights[j] *= share;
@@ -71,8 +46,8 @@ void rt_attention_weights(const rt_head *head, uint32_t group, const float *quer
     for (uint32_t panel = 0; panel * RT_PANEL < count; panel++) {
         rt_head_keys(head, panel, keys);
         for (uint32_t g = 0; g < group; g++)
-            multiply_panel(queries + (uint64_t)g * size, keys, size, info->scale,
-                           weights + (uint64_t)g * head->slots + (uint64_t)panel * RT_PANEL);
+            rt_panel_products(queries + (uint64_t)g * size, keys, size, info->scale,
+                              weights + (uint64_t)g * head->slots + (uint64_t)panel * RT_PANEL);
     }
     for (uint32_t g = 0; g < group; g++)
         softmax(info, count, scratch, weights + (uint64_t)g * head->slots);
@@ -190,7 +165,7 @@ static uint32_t weigh_difference(const rt_scoring *scoring)
         float *weights = scoring->weights + (uint64_t)panel * RT_PANEL;
         rt_head_keys(&scoring->head, panel, keys);
         panel_lengths(keys, size, lengths);
-        multiply_panel(mean, keys, size, 1, weights);
+        rt_panel_products(mean, keys, size, 1, weights);
         for (uint32_t lane = 0; lane < RT_PANEL; lane++) {
             const float cosine = lengths[lane] > 0 ? weights[lane] / lengths[lane] : 0;
             weights[lane] = cosine < 1 ? (1 - cosine) / 2 : 0;

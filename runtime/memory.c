@@ -58,8 +58,8 @@ tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_evicti
             .inputs = tandem_plan_inputs(info->max_tokens, info->max_rows),
             .state_fixed = info->state_fixed_bytes,
             .slot_bytes = info->state_slot_bytes,
-            .policy_fixed = policy.observed + policy.tail,
-            .policy_slot_bytes = policy.sums + policy.scratch,
+            .policy_fixed = tandem_evict_fixed(&policy),
+            .policy_slot_bytes = tandem_evict_per_slot(&policy),
         };
     }
     return sizes;

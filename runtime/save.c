@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SAVED_VERSION 1u
+#define SAVED_VERSION 2u
 #define PATH_BYTES    4096
 
 static const char saved_magic[8] = "TANDEMSE";

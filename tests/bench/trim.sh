@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
 # VocabTrim: what a trimmed head costs and brings on the default pair, by size and by what was
-# counted; and how much of real prompts small lists of the Llama 3 vocabulary cover. Replaces the
-# figures of docs/vocabtrim.md. Nothing else should run on the machine.
+# counted; and how much of real prompts small lists of the Llama 3 vocabulary cover -> the tables of
+# docs/vocabtrim.md. Some five minutes on two processors.
+#
+#   trim.sh [STEP...]   all steps, or some; what a step makes is kept in build/bench-trim:
+#     count      counts of raw novels, and of what drafter and target write
+#     compile    a program for each size and kind of counts
+#     greedy     runs of all programs at temperature 0; nothing else should run on the machine
+#     sampled    the same at temperature 1
+#     cover      coverage of Llama 3's vocabulary
+#     page       docs/vocabtrim.md
 #
 # SPDX-License-Identifier: GPL-3.0-or-later
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-tandem=${TANDEM:-build/tandem}
-folder=$(mktemp -d "${TMPDIR:-/tmp}/tandem-trim-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
+source tests/bench/page.sh
+build=${TANDEM_BUILD:-build}
+tandem=$build/tandem
+folder=$build/bench-trim
 data=../shared/data
-prompts=${PROMPTS:-60}      # of held-back novels
-tokens=${TOKENS:-100}       # written after each
+prompts=${PROMPTS:-60}          # of held-back novels
+tokens=${TOKENS:-100}           # written after each
 calibration=${CALIBRATION:-600} # paragraphs
-sizes=(${SIZES:-64 256 512 1024 2048})
+rounds=3                        # of which the fastest counts
+sizes=(64 256 512 1024 1536 2048)
 kinds=(raw drafter target drafted)
-page=docs/vocabtrim.md
+steps=(count compile greedy sampled cover page)
 [ -d "$data/text" ] || { echo "$data/text is not there: nothing to measure with" >&2; exit 1; }
+mkdir -p "$folder"
 
 pair=(--target graphs/target.xml --drafter graphs/drafter.xml --tokenizer graphs/tokenizer.json
     --activations=q8)
@@ -33,58 +44,77 @@ paragraphs() {
         END { for (i = 0; i < count && i < n; i++) print all[int(i * n / count) + 1] "\n" }' "$1"
 }
 
+# on_all_processors COMMAND...: runs the command with each line of standard input as its last
+# arguments, several at a time.
+on_all_processors() { xargs -P "$(nproc)" -L 1 "$@" >/dev/null; }
+
 # --- counting ---
 
-calibrate() {
+count() {
     paragraphs "$data/text/train/eltec_eng.train.txt" "$calibration" >"$folder/calibration.txt"
     head -c 8000000 "$data/text/train/eltec_eng.train.txt" >"$folder/raw.txt"
     "$tandem" calibrate --tokenizer graphs/tokenizer.json --text "$folder/raw.txt" \
         -o "$folder/raw.json" >/dev/null
     local kind
     for kind in drafter target drafted; do
-        "$tandem" calibrate "${pair[@]}" --prompts "$folder/calibration.txt" --by "$kind" \
-            -o "$folder/$kind.json" >/dev/null
-    done
+        echo "--prompts $folder/calibration.txt --by $kind -o $folder/$kind.json"
+    done | on_all_processors "$tandem" calibrate "${pair[@]}"
 }
 
 # --- the pair ---
 
-compile_all() {
-    "$tandem" compile "${pair[@]}" -o "$folder/whole.4096"
+# All programs, as KIND.ROWS.
+programs() {
     local kind size
+    echo whole.4096
     for kind in "${kinds[@]}"; do
-        for size in "${sizes[@]}"; do
-            "$tandem" compile "${pair[@]}" --vocab-trim "$size" --counts "$folder/$kind.json" \
-                -o "$folder/$kind.$size"
-        done
+        for size in "${sizes[@]}"; do echo "$kind.$size"; done
     done
 }
 
-# Runs every program on every prompt in turn, so that what disturbs one disturbs all, and leaves a
-# line of statistics for each run in PROGRAM.TEMPERATURE.
-run_all() {
-    paragraphs "$data/text/train/eltec_eng.valid.txt" "$prompts" | grep . >"$folder/prompts.txt"
-    local line program temperature seed=0
-    while read -r line; do
-        seed=$((seed + 1))
-        for program in "${programs[@]}"; do
-            for temperature in 0 1; do
-                "$folder/$program" --prompt "$line" --max-tokens "$tokens" --draft 3 --threads 1 \
-                    --temperature "$temperature" --seed "$seed" --ignore-eos --stats=json \
-                    2>>"$folder/$program.$temperature" >/dev/null
-            done
-        done
-    done <"$folder/prompts.txt"
+compile() {
+    local program trim
+    for program in $(programs); do
+        trim="--vocab-trim ${program#*.} --counts $folder/${program%.*}.json"
+        [ "$program" != whole.4096 ] || trim=
+        echo "$trim -o $folder/$program"
+    done | on_all_processors "$tandem" compile "${pair[@]}"
 }
 
-# figures PROGRAM TEMPERATURE: block efficiency, MBSU and tokens/s over all prompts.
+# Runs every program on every prompt in turn, so that what disturbs one disturbs all, and leaves a
+# line of statistics for each run in PROGRAM.TEMPERATURE: `rounds` lines for each prompt.
+run_all() { # TEMPERATURE
+    local line program seed=0 all
+    mapfile -t all < <(programs)
+    for program in "${all[@]}"; do : >"$folder/$program.$1"; done
+    while read -r line; do
+        seed=$((seed + 1))
+        [ $((seed % 10)) -ne 0 ] || note "prompt $seed of $prompts"
+        for ((round = 0; round < rounds; round++)); do
+            for program in "${all[@]}"; do
+                "$folder/$program" --prompt "$line" --max-tokens "$tokens" --draft 3 --threads 1 \
+                    --temperature "$1" --seed "$seed" --ignore-eos --stats=json \
+                    2>>"$folder/$program.$1" >/dev/null
+            done
+        done
+    done < <(paragraphs "$data/text/train/eltec_eng.valid.txt" "$prompts" | grep .)
+}
+greedy() { run_all 0; }
+sampled() { run_all 1; }
+
+# figures PROGRAM TEMPERATURE: block efficiency, MBSU and tokens/s over all prompts, of each prompt
+# the fastest round.
 figures() {
-    sed 's/[{}"]//g' "$folder/$1.$2" | awk -F, '
+    sed 's/[{}"]//g' "$folder/$1.$2" | awk -F, -v rounds="$rounds" '
         { for (i = 1; i <= NF; i++) { split($i, pair, ": *"); gsub(/ /, "", pair[1]); v[pair[1]] = pair[2] }
-          tokens += v["tokens"]; rounds += v["rounds"]; drafted += v["drafted"]; seconds += v["seconds"]
-          # c, from a line whose formula is known
-          if (v["drafted"] > 0) c = (v["block_efficiency"] / v["mbsu"] - 1) * v["rounds"] / v["drafted"] }
-        END { printf "%.2f | %.2f | %.0f", tokens / rounds, tokens / (rounds + c * drafted), tokens / seconds }'
+          if (best == 0 || v["seconds"] < best) best = v["seconds"] }
+        # c, from a line whose formula is known
+        v["drafted"] > 0 { c = (v["block_efficiency"] / v["mbsu"] - 1) * v["rounds"] / v["drafted"] }
+        NR % rounds == 0 {
+            tokens += v["tokens"]; passes += v["rounds"]; drafted += v["drafted"]
+            seconds += best; best = 0
+        }
+        END { printf "%.2f | %.2f | %.0f", tokens / passes, tokens / (passes + c * drafted), tokens / seconds }'
 }
 
 pair_table() {
@@ -117,6 +147,14 @@ WikiText-2|$data/text/ppl/wikitext-2-raw/wiki.test.raw|text
 LIST
 }
 
+cover() {
+    local name file field
+    while IFS='|' read -r name file field; do
+        echo "--text $file --field $field -o $folder/$name.json"
+    done < <(sets) |
+        on_all_processors "$tandem" calibrate --tokenizer "$data/tokenizers/llama3/tokenizer.model"
+}
+
 # pairs FILE: "id count" lines.
 pairs() { grep -o '\[[0-9]*,[0-9]*\]' "$1" | tr -d '[]' | tr ',' ' '; }
 
@@ -135,14 +173,6 @@ coverage() {
             }
             for (j = 1; j <= count; j++) printf " %.2f |", 100 * covered[j] / total
         }'
-}
-
-count_sets() {
-    local name file field
-    while IFS='|' read -r name file field; do
-        "$tandem" calibrate --tokenizer "$data/tokenizers/llama3/tokenizer.model" --text "$file" \
-            --field "$field" -o "$folder/$name.json" >/dev/null
-    done < <(sets)
 }
 
 total() { sed -n 's/.*"total": \([0-9]*\).*/\1/p' "$1"; }
@@ -168,45 +198,33 @@ foreign_table() { # NAME
 
 # --- the page ---
 
-calibrate
-programs=(whole.4096)
-for kind in "${kinds[@]}"; do
-    for size in "${sizes[@]}"; do programs+=("$kind.$size"); done
-done
-compile_all
-run_all
-count_sets
+# shellcheck disable=SC2016
+tables() {
+    cat <<END
 
-{
-    sed '/^## Figures$/,$d' "$page"
-    echo "## Figures"
-    echo
-    # shellcheck disable=SC2016
-    echo "Made by \`./dev bench trim\` on a core of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)."
-    echo
-    echo "### The default pair"
-    echo
-    echo "Drafts of three tokens, \`--activations=q8\`, one thread, $prompts prompts of held-back novels, $tokens tokens"
-    echo "each; counts from novels of the training text ($(total "$folder/raw.json") tokens of raw text; what each model"
-    echo "writes after $calibration paragraphs). The first three columns of figures are greedy."
-    echo
+### The default pair
+
+Drafts of three tokens, \`--activations=q8\`, one thread of $(processor), $prompts prompts of held-back novels,
+$tokens tokens each; counts from novels of the training text ($(total "$folder/raw.json") tokens of raw text; what each model
+writes after $calibration paragraphs). The first three columns of figures are greedy; tokens/s are those of the fastest of
+$rounds rounds for each prompt.
+
+END
     pair_table
-    echo
-    # shellcheck disable=SC2016
-    echo "What \`--vocab-trim auto\` expects from graphs/counts.json (temperature 1):"
-    echo
+    printf '\nWhat `--vocab-trim auto` expects from graphs/counts.json (temperature 1):\n\n'
     "$tandem" plan "${pair[@]}" --vocab-trim auto --counts graphs/counts.json 2>&1 >/dev/null |
         sed 's/^/    /'
-    echo
-    echo "### Llama 3's vocabulary (128256 ids)"
-    echo
-    echo "Per cent of a text that its own most frequent N ids cover:"
-    echo
+    printf '\n### The vocabulary of Llama 3 (128256 ids)\n\n'
+    printf 'Per cent of a text that its own most frequent N ids cover:\n\n'
     own_table
-    echo
-    echo "Per cent that the N most frequent ids of Dolly's answers cover of other texts:"
-    echo
+    printf '\nPer cent that the N most frequent ids of the answers of Dolly cover of other texts:\n\n'
     foreign_table Dolly-answers
-} >"$folder/page"
-cp "$folder/page" "$page"
-sed -n '/^## Figures$/,$p' "$page"
+}
+
+page() {
+    tables >"$folder/tables.md"
+    cat "$folder/tables.md"
+    put_tables docs/vocabtrim.md "$folder/tables.md"
+}
+
+run_steps "$@"

@@ -78,6 +78,13 @@ static void oracle_row(const oracle *self, uint32_t j, uint32_t kind, uint32_t g
         row[i] = (double)numbers[i];
 }
 
+/* Whether a query at position `from` no longer sees position `seen`. */
+static bool is_behind_window(const oracle *self, uint64_t seen, uint64_t from)
+{
+    const int64_t window = self->model->caches[self->layer].window;
+    return window > 0 && (int64_t)seen <= (int64_t)from - window;
+}
+
 /* Attention of the query of token `j` over itself and all before it. */
 static void oracle_attention(const oracle *self, uint32_t j, uint32_t g, double *weights)
 {
@@ -87,7 +94,7 @@ static void oracle_attention(const oracle *self, uint32_t j, uint32_t g, double 
     for (uint32_t i = 0; i < self->count; i++) {
         double score = 0;
         weights[i] = 0;
-        if (i > j || (cache->window > 0 && (int64_t)i <= (int64_t)j - cache->window))
+        if (i > j || is_behind_window(self, self->positions[i], self->positions[j]))
             continue;
         oracle_row(self, i, TOY_KEY, 0, key);
         for (uint32_t d = 0; d < self->size; d++)
@@ -252,18 +259,27 @@ static void oracle_commit(oracle *self, const char *policy, uint64_t position)
     if (self->count < slots)
         return;
     double scores[MOST];
+    bool gone[MOST] = {false};
     oracle_scores(self, policy, scores);
+    const int64_t window = self->model->caches[self->layer].window;
+    const uint64_t last = position + slots - quota; /* before the next eviction */
     const uint32_t end = slots - rt_evict_window(quota);
-    for (uint32_t drop = slots - quota; drop > 0; drop--) {
-        uint32_t lowest = rt_evict_sinks(quota);
-        for (uint32_t j = lowest; j < end; j++)
-            if (scores[j] < scores[lowest])
+    uint32_t drop = slots - quota;
+    for (uint32_t j = 0; drop > 0 && j < slots; j++)
+        if (is_behind_window(self, self->positions[j], last) || (window > 0 && window < slots)) {
+            gone[j] = true;
+            drop--;
+        }
+    for (; drop > 0; drop--) {
+        uint32_t lowest = end;
+        for (uint32_t j = rt_evict_sinks(quota); j < end; j++)
+            if (!gone[j] && (lowest == end || scores[j] < scores[lowest]))
                 lowest = j;
-        scores[lowest] = INFINITY;
+        gone[lowest] = true;
     }
     uint32_t kept = 0;
     for (uint32_t j = 0; j < slots; j++) {
-        if (isinf(scores[j]))
+        if (gone[j])
             continue;
         self->positions[kept] = self->positions[j];
         for (uint32_t g = 0; g < self->group; g++)
@@ -285,11 +301,13 @@ static bool same_slots(const toy *self, const oracle *expected)
     return true;
 }
 
+/* `window` is that of the second layer. */
 static void check_run(const char *policy, uint32_t element_bytes, uint32_t slots, uint64_t tokens,
-                      uint32_t step)
+                      uint32_t step, int64_t window)
 {
     toy self;
     CHECK(toy_make(&self, element_bytes, slots, policy));
+    self.caches[1].window = window;
     self.cache.eviction.step = step;
     toy_feed(&self, tokens, 7);
     for (uint32_t layer = 0; layer < TOY_LAYERS; layer++)
@@ -299,8 +317,9 @@ static void check_run(const char *policy, uint32_t element_bytes, uint32_t slots
             expected.size = self.caches[layer].head_size;
             for (uint64_t position = 0; position < tokens; position++)
                 oracle_commit(&expected, policy, position);
-            CHECK_MESSAGE(same_slots(&self, &expected), "%s, %u bytes, layer %u, head %u", policy,
-                          element_bytes, layer, h);
+            CHECK_MESSAGE(same_slots(&self, &expected),
+                          "%s, %u bytes, layer %u, head %u, window %d", policy, element_bytes,
+                          layer, h, (int)window);
         }
     CHECK(self.evictions > 2);
     toy_free(&self);
@@ -311,20 +330,59 @@ TEST(surviving_slots_are_those_of_the_oracle)
     static const uint32_t element_bytes[] = {4, 2, 1};
     for (size_t p = 0; p < POLICIES && !test_failed; p++)
         for (size_t i = 0; i < 3 && !test_failed; i++)
-            check_run(policies[p], element_bytes[i], 64, 160, 0);
+            check_run(policies[p], element_bytes[i], 64, 160, 0, 41);
+}
+
+TEST(what_leaves_a_window_is_dropped_first)
+{
+    static const int64_t windows[] = {1, 16, 63, 64, 65, 79, 80, 100, 159, 1000};
+    for (size_t p = 0; p < POLICIES; p++)
+        for (size_t i = 0; i < sizeof windows / sizeof *windows && !test_failed; i++)
+            check_run(policies[p], 4, 64, 160, p % 2 == 0 ? 0 : 5, windows[i]);
+}
+
+/* Whether the newest `window` slots that are held, by which kernels go, are just the tokens of the
+ * last `window` positions that are held, for the next token. */
+static bool windows_agree(const toy *self)
+{
+    const uint32_t count = rt_evict_count(&self->cache);
+    const uint64_t window = (uint64_t)self->caches[1].window;
+    for (uint32_t j = 0; j < count; j++) {
+        const bool by_rank = j + window > count;
+        if (by_rank != (toy_position(self, 1, 0, j) + window > self->committed))
+            return false;
+    }
+    return true;
+}
+
+TEST(windows_count_positions)
+{
+    static const int64_t windows[] = {20, 48, 64, 90};
+    for (size_t p = 0; p < POLICIES; p++)
+        for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+            toy self;
+            CHECK(toy_make(&self, 4, 64, policies[p]));
+            self.caches[1].window = windows[i];
+            for (uint64_t end = 5; end < 160; end += 5) {
+                toy_feed(&self, end, TOY_TAIL);
+                CHECK_MESSAGE(windows_agree(&self), "%s, window %d, %d tokens", policies[p],
+                              (int)windows[i], (int)end);
+            }
+            toy_free(&self);
+        }
 }
 
 TEST(few_slots_work)
 {
     for (size_t p = 0; p < POLICIES && !test_failed; p++)
-        check_run(policies[p], 4, 16, 61, 0);
+        check_run(policies[p], 4, 16, 61, 0, 41);
 }
 
 TEST(single_evictions_and_long_steps_work)
 {
     for (size_t p = 0; p < POLICIES && !test_failed; p++) {
-        check_run(policies[p], 2, 48, 56, 1);
-        check_run(policies[p], 2, 48, 140, 1000); /* half of the slots */
+        check_run(policies[p], 2, 48, 56, 1, 41);
+        check_run(policies[p], 2, 48, 140, 1000, 41); /* half of the slots */
     }
 }
 
@@ -335,9 +393,8 @@ TEST(recent_keeps_sinks_and_the_newest)
     toy_feed(&self, 48 + 12 * 3, 16);
     CHECK(self.evictions == 4);
     for (uint32_t j = 0; j < 36; j++) {
-        const uint64_t expected = j < 4 ? j : self.committed - 36 + j;
-        CHECK(toy_position(&self, 0, 1, j) == expected);
-        CHECK(toy_position(&self, 1, 0, j) == expected);
+        CHECK(toy_position(&self, 0, 1, j) == (j < 4 ? j : self.committed - 36 + j));
+        CHECK(toy_position(&self, 1, 0, j) == self.committed - 36 + j); /* window 41: no sinks */
     }
     toy_free(&self);
 }

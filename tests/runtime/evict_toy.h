@@ -144,7 +144,7 @@ static inline bool toy_make(toy *self, uint32_t element_bytes, uint32_t slots, c
     const tandem_evict_bytes bytes = tandem_evict_sizes(&self->info, &needs);
     cache->state = calloc(1, 64 + slots * slot_bytes);
     /* Exactly what the plan says: more would be seen by the sanitizer. */
-    cache->memory = malloc(bytes.observed + bytes.tail + slots * (bytes.sums + bytes.scratch) + 1);
+    cache->memory = malloc(tandem_evict_fixed(&bytes) + slots * tandem_evict_per_slot(&bytes) + 1);
     cache->arena = malloc(arena);
     return cache->state != NULL && cache->memory != NULL && cache->arena != NULL;
 }

@@ -4,7 +4,8 @@
  *     tandem_bench_eviction MODEL.so TEXT WINDOWS [STEP POLICY ..]
  *
  * MODEL.so is a library of `tandem compile --emit=shared --evict=snapkv`, whose only model is fed
- * with windows of LENGTH tokens of the text, spread evenly over it, by teacher forcing. Figures are
+ * with windows of LENGTH tokens of the text, spread evenly over it, by teacher forcing; every
+ * processor has a handle of its own and takes a part of the windows. Figures are
  * of the second half of each window, where every budget has been exceeded. A budget is the most
  * slots that are ever taken; after an eviction fewer are. Errors are standard errors over windows
  * of differences between ways of treating the same window. STEP is the number of tokens between
@@ -16,6 +17,7 @@
 
 #include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,7 @@
 #define MOST    1024 /* windows */
 #define BYTES   8192 /* of text that hold a window */
 #define BUDGETS 3
+#define WORKERS 16 /* at most */
 
 static const double shares[BUDGETS] = {0.1, 0.2, 0.4};
 static const char *const bases[] = {"recent", "h2o", "tova", "snapkv", "keydiff"};
@@ -155,13 +158,38 @@ static void run_window(const bench *self, tandem_model *model, uint32_t window, 
     rt_session_destroy(session);
 }
 
+/* What one thread does: every `workers`-th window, from number `first` on. */
+typedef struct worker {
+    const bench *self;
+    const char *policy;
+    uint32_t slots, first, workers;
+    outcome *result;
+    pthread_t thread;
+} worker;
+
+static void *run_windows(void *pointer)
+{
+    const worker *work = pointer;
+    const bool full = strcmp(work->policy, "none") == 0;
+    tandem_model *model = open_model(work->self, work->policy, work->slots);
+    for (uint32_t window = work->first; window < work->self->count; window += work->workers)
+        run_window(work->self, model, window, full, work->result);
+    tandem_runtime_api.close(model);
+    return NULL;
+}
+
 static void run(const bench *self, const char *policy, uint32_t slots, outcome *result)
 {
     const double start = rt_seconds();
-    tandem_model *model = open_model(self, policy, slots);
-    for (uint32_t window = 0; window < self->count; window++)
-        run_window(self, model, window, strcmp(policy, "none") == 0, result);
-    tandem_runtime_api.close(model);
+    const uint32_t workers = rt_processors() < WORKERS ? rt_processors() : WORKERS;
+    worker all[WORKERS];
+    for (uint32_t i = 0; i < workers; i++) {
+        all[i] = (worker){self, policy, slots, i, workers, result, 0};
+        if (pthread_create(&all[i].thread, NULL, run_windows, &all[i]) != 0)
+            fail(policy, "a thread cannot be started");
+    }
+    for (uint32_t i = 0; i < workers; i++)
+        pthread_join(all[i].thread, NULL);
     fprintf(stderr, "%-20s %4u slots: %6.2f s\n", policy, slots, rt_seconds() - start);
 }
 
