@@ -298,8 +298,7 @@ td_status sched_core_make(const sched_problem *problem, sched_core *core)
 
 /* --- replaying --- */
 
-/* Live memory before, during and after a node; groups count down in `left`. */
-static uint64_t run(const sched_core *core, uint32_t node, uint32_t *left, uint64_t *live)
+uint64_t sched_core_run(const sched_core *core, uint32_t node, uint32_t *left, uint64_t *live)
 {
     uint64_t need = core->bytes[node], dying = 0;
     for (uint32_t r = core->reads.first[node]; r < core->reads.first[node + 1]; r++) {
@@ -329,7 +328,7 @@ uint64_t sched_core_profile(const sched_core *core, const uint32_t *units, uint3
         uint64_t most = 0;
         sched_for_each(node, &core->members, units[i])
         {
-            const uint64_t during = run(core, *node, left, &live);
+            const uint64_t during = sched_core_run(core, *node, left, &live);
             most = during > most ? during : most;
         }
         peak = most > peak ? most : peak;

@@ -84,6 +84,10 @@ td_status sched_lists_make(td_context *context, uint32_t owners, const sched_edg
                            size_t pair_count, sched_lists *lists);
 void sched_lists_release(td_context *context, sched_lists *lists);
 
+/* Runs a node: what is alive during it; *live is what is alive before, then after it; left[g] is
+ * how many users of group g have not run. */
+uint64_t sched_core_run(const sched_core *core, uint32_t node, uint32_t *left, uint64_t *live);
+
 /* The profile of an order of units: cost[i], the largest live memory during unit i, and the largest
  * of all. `left` is scratch for group_count counters; cost may be NULL. */
 uint64_t sched_core_profile(const sched_core *core, const uint32_t *units, uint32_t *left,

@@ -20,14 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A unit that may come next, with its effect: relative to live memory before. */
+/* A unit that may come next, with its effect: relative to live memory before. `shift` is that on
+ * the set's learned rank. */
 typedef struct move {
     uint32_t unit;
-    int64_t net, cost;
+    int64_t net, cost, shift;
 } move;
 
 typedef struct state {
     uint64_t live, peak, hash;
+    int64_t learned; /* potentials of the units held and weights of the groups alive */
     uint64_t *marks; /* by node */
     move *moves;
     uint32_t move_count;
@@ -36,6 +38,7 @@ typedef struct state {
 /* A child that is not yet made. */
 typedef struct candidate {
     uint64_t live, peak, hash, tie;
+    int64_t learned;
     double rank;
     uint32_t parent, unit;
 } candidate;
@@ -109,13 +112,19 @@ static bool turns(const searcher *s, const uint64_t *marks, uint32_t group, uint
 static move weigh_node(const searcher *s, const uint64_t *marks, uint32_t node)
 {
     const sched_core *core = s->core;
+    const int64_t *weights = s->search->weights;
     uint64_t need = core->bytes[node], dying = 0;
+    int64_t shift = 0;
+    if (weights != NULL && core->own[node] != SCHED_NONE)
+        shift = weights[core->own[node]];
     for (uint32_t r = core->reads.first[node]; r < core->reads.first[node + 1]; r++) {
         const uint32_t group = core->reads.items[r];
         if (!turns(s, marks, group, node))
             continue;
         const uint64_t size = core->size[group];
         dying += size;
+        if (weights != NULL)
+            shift -= weights[group];
         if (core->takes[r]) {
             const uint64_t rest = core->bytes[node] > size ? core->bytes[node] - size : 0;
             need = rest < need ? rest : need;
@@ -124,8 +133,8 @@ static move weigh_node(const searcher *s, const uint64_t *marks, uint32_t node)
     const int64_t net = (int64_t)core->kept[node] - (int64_t)dying;
     const int64_t during = (int64_t)(need + core->workspace[node]);
     if (s->search->backward)
-        return (move){.net = -net, .cost = during - net};
-    return (move){.net = net, .cost = during};
+        return (move){.net = -net, .cost = during - net, .shift = -shift};
+    return (move){.net = net, .cost = during, .shift = shift};
 }
 
 static move weigh(const searcher *s, uint64_t *marks, uint32_t unit)
@@ -143,12 +152,15 @@ static move weigh(const searcher *s, uint64_t *marks, uint32_t unit)
             if (total.net + one.cost > total.cost)
                 total.cost = total.net + one.cost;
             total.net += one.net;
+            total.shift += one.shift;
             flip(marks, node);
         }
         for (uint32_t m = first; m < end; m++)
             flip(marks, members->items[m]);
     }
     total.unit = unit;
+    if (s->search->potentials != NULL)
+        total.shift += s->search->potentials[unit];
     return total;
 }
 
@@ -280,13 +292,14 @@ static td_status add_candidate(searcher *s, const level *from, uint32_t parent, 
     candidate next = {.live = (uint64_t)((int64_t)origin->live + m->net),
                       .peak = during > origin->peak ? during : origin->peak,
                       .hash = origin->hash ^ s->key[m->unit],
+                      .learned = origin->learned + m->shift,
                       .parent = parent,
                       .unit = m->unit};
     if (next.peak > search->bound)
         return TD_OK;
     if (next.peak < search->floor)
         next.peak = search->floor;
-    next.rank = (double)(search->peak_first ? next.peak : next.live);
+    next.rank = (double)(search->peak_first ? next.peak : next.live) + (double)next.learned;
     if (search->priorities != NULL)
         next.rank -= search->priorities[m->unit];
     if (search->seed != 0)
@@ -361,7 +374,8 @@ static td_status make_child(searcher *s, const level *from, const candidate *how
     const state *parent = &from->states[how->parent];
     state *child = &to->states[to->count];
     const uint32_t more = sched_list_length(lets_go(s), how->unit);
-    *child = (state){.live = how->live, .peak = how->peak, .hash = how->hash};
+    *child =
+        (state){.live = how->live, .peak = how->peak, .hash = how->hash, .learned = how->learned};
     child->marks = td_arena_allocate(&to->marks, s->words + 1, sizeof *child->marks);
     child->moves =
         td_arena_allocate(&to->moves, parent->move_count + (size_t)more + 1, sizeof *child->moves);
@@ -395,6 +409,7 @@ static td_status make_level(searcher *s, uint32_t depth, const level *from, leve
     td_release(s->context, to->states);
     to->count = 0;
     const size_t count = s->candidates.count;
+    const sched_watch *watch = s->search->watch;
     to->states = td_allocate(s->context, (count + 1) * sizeof *to->states);
     s->history[depth] = td_allocate(s->context, (count + 1) * sizeof(step));
     if (to->states == NULL || s->history[depth] == NULL)
@@ -402,6 +417,8 @@ static td_status make_level(searcher *s, uint32_t depth, const level *from, leve
     for (size_t c = 0; c < count; c++) {
         s->history[depth][c] = (step){s->candidates.items[c].parent, s->candidates.items[c].unit};
         TD_TRY(make_child(s, from, &s->candidates.items[c], to));
+        if (watch != NULL)
+            watch->see(watch->self, depth, to->states[c].marks, s->candidates.items[c].rank);
     }
     return TD_OK;
 }

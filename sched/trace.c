@@ -148,35 +148,3 @@ td_status sched_evaluate(const sched_problem *problem, const uint32_t *order, ui
     sched_trace_release(problem->context, &trace);
     return TD_OK;
 }
-
-/* The buffer a node's value is sure to lie in or to be no larger than. */
-static uint32_t view_root(const sched_problem *problem, uint32_t node)
-{
-    while (problem->nodes[node].view_of >= 0)
-        node = (uint32_t)problem->nodes[node].view_of;
-    return node;
-}
-
-uint64_t sched_lower_bound(const sched_problem *problem)
-{
-    uint64_t bound = 0;
-    for (uint32_t i = 0; i < problem->node_count; i++) {
-        const sched_node *node = &problem->nodes[i];
-        const uint32_t *inputs = sched_inputs(problem, i);
-        uint64_t step = node->workspace;
-        bool reused = node->view_of >= 0;
-        for (uint32_t k = 0; k < node->input_count; k++) {
-            const uint32_t root = view_root(problem, inputs[k]);
-            bool counted = false;
-            for (uint32_t j = 0; j < k; j++)
-                counted = counted || view_root(problem, inputs[j]) == root;
-            step += counted ? 0 : problem->nodes[root].bytes;
-            /* An input may lie in a larger buffer that was taken over, so any may do. */
-            reused = reused || k < node->in_place;
-        }
-        step += reused ? 0 : node->bytes;
-        if (step > bound)
-            bound = step;
-    }
-    return bound;
-}

@@ -1,0 +1,306 @@
+/* The least live memory while a node runs, by minimum cuts.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * live(D) as the capacity of a cut: a node in D draws its inputs into D (arcs without limit); a
+ * group's variable lies on the source's side only when all users do (arcs without limit to them),
+ * else the arc from its producer, or from the source where it was made before, is cut and costs its
+ * size; what is kept for good costs an arc to the sink. */
+#include "sched/cut.h"
+
+#include <string.h>
+
+#define NO_LIMIT UINT64_MAX
+
+typedef struct arc {
+    uint32_t from, to;
+    uint64_t capacity;
+} arc;
+
+typedef TD_ARRAY(arc) arc_array;
+
+static uint32_t group_variable(const sched_network *self, uint32_t group)
+{
+    return self->core->count + group;
+}
+
+static uint32_t source_of(const sched_network *self)
+{
+    return self->core->count + self->core->group_count;
+}
+
+static uint32_t sink_of(const sched_network *self)
+{
+    return source_of(self) + 1;
+}
+
+/* --- building --- */
+
+/* `made` is scratch: by group, whether a node of the core makes it. */
+static bool list_arcs(sched_network *self, bool *made, arc_array *arcs)
+{
+    const sched_core *core = self->core;
+    td_context *context = core->context;
+    bool complete = true;
+    self->constant = core->base;
+    for (uint32_t node = 0; node < core->count; node++) {
+        const uint32_t own = core->own[node];
+        arc from_node = {node, sink_of(self), core->kept[node]};
+        if (own != SCHED_NONE) {
+            from_node = (arc){node, group_variable(self, own), core->size[own]};
+            made[own] = true;
+        }
+        if (from_node.capacity > 0)
+            complete = complete && td_array_push(context, arcs, from_node);
+        sched_for_each(input, &core->inputs, node) complete =
+            complete && td_array_push(context, arcs, ((arc){node, *input, NO_LIMIT}));
+    }
+    for (uint32_t group = 0; group < core->group_count; group++) {
+        const uint32_t variable = group_variable(self, group);
+        sched_for_each(user, &core->users, group) complete =
+            complete && td_array_push(context, arcs, ((arc){variable, *user, NO_LIMIT}));
+        if (made[group])
+            continue;
+        self->constant -= core->size[group];
+        complete = complete && td_array_push(context, arcs,
+                                             ((arc){source_of(self), variable, core->size[group]}));
+    }
+    return complete;
+}
+
+static bool allocate_all(sched_network *self)
+{
+    td_context *context = self->core->context;
+    const size_t variables = self->variable_count + (size_t)2, arcs = self->arc_count + (size_t)1;
+    self->first = td_allocate(context, variables * sizeof *self->first);
+    self->side = td_allocate(context, variables * sizeof *self->side);
+    self->level = td_allocate(context, variables * sizeof *self->level);
+    self->next = td_allocate(context, variables * sizeof *self->next);
+    self->queue = td_allocate(context, variables * sizeof *self->queue);
+    self->path = td_allocate(context, variables * sizeof *self->path);
+    self->head = td_allocate(context, arcs * sizeof *self->head);
+    self->twin = td_allocate(context, arcs * sizeof *self->twin);
+    self->capacity = td_allocate(context, arcs * sizeof *self->capacity);
+    self->room = td_allocate(context, arcs * sizeof *self->room);
+    return self->first != NULL && self->side != NULL && self->level != NULL && self->next != NULL &&
+           self->queue != NULL && self->path != NULL && self->head != NULL && self->twin != NULL &&
+           self->capacity != NULL && self->room != NULL;
+}
+
+/* Every arc and its twin, by variable. */
+static void place_arcs(sched_network *self, const arc_array *arcs)
+{
+    uint32_t *first = self->first;
+    for (size_t a = 0; a < arcs->count; a++) {
+        first[arcs->items[a].from + 1]++;
+        first[arcs->items[a].to + 1]++;
+    }
+    for (uint32_t i = 0; i < self->variable_count; i++)
+        first[i + 1] += first[i];
+    memcpy(self->next, first, (self->variable_count + (size_t)1) * sizeof *first);
+    for (size_t a = 0; a < arcs->count; a++) {
+        const arc *one = &arcs->items[a];
+        const uint32_t out = self->next[one->from]++, back = self->next[one->to]++;
+        self->head[out] = one->to;
+        self->head[back] = one->from;
+        self->twin[out] = back;
+        self->twin[back] = out;
+        self->capacity[out] = one->capacity;
+    }
+}
+
+td_status sched_network_make(const sched_core *core, sched_network *network)
+{
+    td_context *context = core->context;
+    arc_array arcs = {0};
+    *network = (sched_network){.core = core};
+    network->variable_count = core->count + core->group_count + 2;
+    bool *made = td_allocate(context, (core->group_count + (size_t)1) * sizeof *made);
+    bool complete = made != NULL && list_arcs(network, made, &arcs) && arcs.count < UINT32_MAX / 4;
+    network->arc_count = (uint32_t)(2 * arcs.count);
+    complete = complete && allocate_all(network);
+    if (complete)
+        place_arcs(network, &arcs);
+    td_release(context, made);
+    td_array_release(context, &arcs);
+    if (!complete)
+        sched_network_release(network);
+    return complete ? TD_OK : td_fail_memory(context);
+}
+
+void sched_network_release(sched_network *network)
+{
+    if (network->core == NULL)
+        return;
+    void *const arrays[] = {network->first,    network->head, network->twin,  network->side,
+                            network->capacity, network->room, network->level, network->next,
+                            network->queue,    network->path};
+    for (size_t i = 0; i < TD_COUNT_OF(arrays); i++)
+        td_release(network->core->context, arrays[i]);
+    memset(network, 0, sizeof *network);
+}
+
+/* --- one node's question --- */
+
+/* Puts all that `lists` reaches from a node on a side, the node itself not. */
+static void fix_side(sched_network *self, const sched_lists *lists, uint32_t node, sched_side side)
+{
+    uint32_t count = 0;
+    self->queue[count++] = node;
+    for (uint32_t i = 0; i < count; i++)
+        sched_for_each(other, lists, self->queue[i]) if (self->side[*other] == SCHED_FREE)
+        {
+            self->side[*other] = side;
+            self->queue[count++] = *other;
+        }
+}
+
+/* Whether some D lets a group die at the node: nobody who reads it waits for the node. */
+static bool can_die(const sched_network *self, uint32_t group, uint32_t node)
+{
+    sched_for_each(user, &self->core->users,
+                   group) if (*user != node && self->side[*user] == SCHED_SINK) return false;
+    return true;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The only group that the node may take over is alive while it runs, so its variable is free to
+ * say something else: the node needs `charge` more unless all other users have run. */
+static void charge_unless_taken(sched_network *self, uint32_t node, uint32_t group, uint64_t charge)
+{
+    const uint32_t variable = group_variable(self, group);
+    for (uint32_t a = self->first[variable]; a < self->first[variable + 1]; a++) {
+        if (self->capacity[a] == 0)
+            self->room[self->twin[a]] = charge; /* from its producer, or the source */
+        else if (self->head[a] == node)
+            self->room[a] = 0;
+    }
+}
+
+/* What the node adds to live memory in any case; what depends on D goes into the network. */
+static uint64_t need_of(sched_network *self, uint32_t node)
+{
+    const sched_core *core = self->core;
+    uint32_t candidates = 0, taken = SCHED_NONE;
+    uint64_t most = 0;
+    for (uint32_t r = core->reads.first[node]; r < core->reads.first[node + 1]; r++) {
+        const uint32_t group = core->reads.items[r];
+        if (!core->takes[r] || !can_die(self, group, node))
+            continue;
+        const uint64_t charge = smaller(core->size[group], core->bytes[node]);
+        candidates++;
+        taken = group;
+        most = charge > most ? charge : most;
+    }
+    uint64_t need = core->bytes[node] + core->workspace[node] - most;
+    if (candidates == 1) {
+        charge_unless_taken(self, node, taken, most);
+        need += core->size[taken];
+    }
+    return need;
+}
+
+/* --- maximum flow --- */
+
+/* Distances from the source's side over arcs with room; whether the sink's side is reached. */
+static bool find_levels(sched_network *self, uint32_t *sources)
+{
+    bool reached = false;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->variable_count; i++) {
+        self->level[i] = self->side[i] == SCHED_SOURCE ? 0 : SCHED_NONE;
+        if (self->side[i] == SCHED_SOURCE)
+            self->queue[count++] = i;
+    }
+    *sources = count;
+    for (uint32_t q = 0; q < count; q++) {
+        const uint32_t at = self->queue[q];
+        for (uint32_t a = self->first[at]; a < self->first[at + 1]; a++) {
+            const uint32_t to = self->head[a];
+            if (self->room[a] == 0 || self->level[to] != SCHED_NONE)
+                continue;
+            self->level[to] = self->level[at] + 1;
+            if (self->side[to] == SCHED_SINK)
+                reached = true;
+            else
+                self->queue[count++] = to;
+        }
+    }
+    return reached;
+}
+
+/* Sends what fits along the path and returns how many of its arcs still have room. */
+static uint32_t augment(sched_network *self, uint32_t length, uint64_t *flow)
+{
+    uint64_t most = NO_LIMIT;
+    for (uint32_t i = 0; i < length; i++)
+        most = smaller(most, self->room[self->path[i]]);
+    *flow += most;
+    uint32_t kept = length;
+    for (uint32_t i = length; i-- > 0;) {
+        const uint32_t a = self->path[i];
+        self->room[self->twin[a]] += self->room[self->twin[a]] == NO_LIMIT ? 0 : most;
+        self->room[a] -= self->room[a] == NO_LIMIT ? 0 : most;
+        if (self->room[a] == 0)
+            kept = i;
+    }
+    return kept;
+}
+
+/* All that fits along shortest paths from one variable of the source's side. */
+static uint64_t push_from(sched_network *self, uint32_t start, uint64_t *flow)
+{
+    uint32_t length = 0, at = start;
+    uint64_t work = 0;
+    for (;;) {
+        if (self->side[at] == SCHED_SINK) {
+            work += length;
+            length = augment(self, length, flow);
+            at = self->head[self->twin[self->path[length]]];
+            continue;
+        }
+        uint32_t *next = &self->next[at];
+        while (*next < self->first[at + 1] &&
+               (self->room[*next] == 0 || self->level[self->head[*next]] != self->level[at] + 1)) {
+            (*next)++;
+            work++;
+        }
+        if (*next < self->first[at + 1]) {
+            self->path[length++] = *next;
+            at = self->head[*next];
+        } else if (length == 0) {
+            return work;
+        } else {
+            at = self->head[self->twin[self->path[--length]]];
+            self->next[at]++;
+        }
+    }
+}
+
+bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
+                         uint64_t *least)
+{
+    sched_network *self = network;
+    memset(self->side, 0, self->variable_count * sizeof *self->side);
+    memcpy(self->room, self->capacity, self->arc_count * sizeof *self->room);
+    fix_side(self, &self->core->inputs, node, SCHED_SOURCE);
+    fix_side(self, &self->core->readers, node, SCHED_SINK);
+    self->side[node] = SCHED_SINK;
+    self->side[source_of(self)] = SCHED_SOURCE;
+    self->side[sink_of(self)] = SCHED_SINK;
+    *least = self->constant + need_of(self, node);
+    uint32_t sources;
+    while (find_levels(self, &sources)) {
+        uint64_t work = self->variable_count + self->arc_count;
+        memcpy(self->next, self->first, self->variable_count * sizeof *self->next);
+        for (uint32_t s = 0; s < sources; s++)
+            work += push_from(self, self->queue[s], least);
+        if (sched_spend(effort, work))
+            return false;
+    }
+    return true;
+}

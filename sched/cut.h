@@ -1,0 +1,42 @@
+/* The least live memory while a node runs, by minimum cuts.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * When node v runs, the set D of what has been executed is closed under inputs, holds all that v
+ * waits for and nothing that waits for v. What is live then is submodular in D (core.h), so the
+ * least over all such D is a minimum cut (Picard and Queyranne 1976): a network has a variable for
+ * each node, on the source's side when it is in D, and one for each group. */
+#ifndef TANDEM_SCHED_CUT_H
+#define TANDEM_SCHED_CUT_H
+
+#include "sched/core.h"
+#include "sched/effort.h"
+
+/* Which side of the cut a variable must be on. */
+typedef enum sched_side { SCHED_FREE, SCHED_SOURCE, SCHED_SINK } sched_side;
+
+/* The network of a core. Variables: nodes, then groups, then the source and the sink themselves. */
+typedef struct sched_network {
+    const sched_core *core;
+    uint32_t variable_count, arc_count;
+    uint32_t *first;           /* by variable: its arcs are first[i] .. first[i + 1] */
+    uint32_t *head, *twin;     /* by arc: where it leads, and the arc back */
+    uint64_t *capacity, *room; /* by arc: of the network; left in the flow at hand */
+    sched_side *side;          /* by variable */
+    uint32_t *level, *next;    /* by variable: distance from the source, the next arc to try */
+    uint32_t *queue, *path;    /* scratch: variables, arcs */
+    uint64_t constant;         /* what no cut avoids, modulo 2^64 */
+} sched_network;
+
+/* Linear in the core. */
+td_status sched_network_make(const sched_core *core, sched_network *network);
+void sched_network_release(sched_network *network);
+
+/* The least over all D of live(D) + need(node | D) + workspace(node), or a bound of it where
+ * several inputs compete to be taken over. Afterwards the variables on the source's side are those
+ * whose `level` is not SCHED_NONE: a D that attains the least. False when the effort is spent
+ * before. A maximum flow by Dinic's algorithm. */
+bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
+                         uint64_t *least);
+
+#endif
