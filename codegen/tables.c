@@ -204,27 +204,57 @@ static td_status head_table(tables *self, size_t index, LLVMValueRef *table)
     return TD_OK;
 }
 
-/* The one way in which all of a model's layers rotate; where there are several, none is described.
- */
+/* How a layer turns its keys. */
+typedef struct rotation {
+    const ir_constant *frequencies; /* NULL: not at all, or not as the runtime could turn them */
+    bool interleaved;
+} rotation;
+
+static const ir_node *producer_of(const ir_value *value)
+{
+    return value->kind == IR_VALUE_RESULT ? value->producer : NULL;
+}
+
+static rotation rotation_of_keys(const ir_node *attention)
+{
+    const bool turns_itself = attention->input_count > 4;
+    const ir_node *rope = turns_itself ? attention : producer_of(attention->inputs[1]);
+    if (rope == NULL || (!turns_itself && rope->op != IR_OP_rope))
+        return (rotation){0};
+    const ir_node *table = producer_of(rope->inputs[turns_itself ? 4 : 1]);
+    if (table == NULL || table->op != IR_OP_rotary_table)
+        return (rotation){0};
+    return (rotation){table->inputs[1]->constant, ir_node_int(rope, "interleaved", 0) != 0};
+}
+
+/* The one way in which all layers turn their keys; where there are several, or a layer that does
+ * not, none is described. */
+static rotation common_rotation(const ir_graph *forward)
+{
+    rotation common = {0};
+    bool first = true;
+    for (const ir_node *node = forward->first; node != NULL; node = node->next) {
+        if (node->op != IR_OP_cached_attention)
+            continue;
+        const rotation own = rotation_of_keys(node);
+        if (!first &&
+            (own.frequencies != common.frequencies || own.interleaved != common.interleaved))
+            return (rotation){0};
+        common = own;
+        first = false;
+    }
+    return common;
+}
+
 static td_status describe_rotary(tables *self, size_t index, tandem_rotary_info *info,
                                  LLVMValueRef *frequencies)
 {
-    const ir_graph *forward = self->program->request->models[index].forward;
-    const ir_constant *constant = NULL;
-    int64_t interleaved = 0;
-    bool several = false;
-    for (const ir_node *node = forward->first; node != NULL; node = node->next) {
-        if (ir_node_attribute(node, "interleaved") != NULL)
-            interleaved = ir_node_int(node, "interleaved", 0);
-        if (node->op != IR_OP_rotary_table)
-            continue;
-        several = several || (constant != NULL && constant != node->inputs[1]->constant);
-        constant = node->inputs[1]->constant;
-    }
-    if (several || constant == NULL || !ir_shape_is_static(&constant->shape))
+    const rotation common = common_rotation(self->program->request->models[index].forward);
+    const ir_constant *constant = common.frequencies;
+    if (constant == NULL || !ir_shape_is_static(&constant->shape))
         return TD_OK;
     info->count = (uint32_t)constant->shape.dim[0].constant;
-    info->interleaved = interleaved != 0;
+    info->interleaved = common.interleaved;
     float *numbers = td_arena_allocate(&self->arena, info->count + (size_t)1, sizeof *numbers);
     if (numbers == NULL)
         return td_fail_memory(self->program->context);

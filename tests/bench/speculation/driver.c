@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "runtime/tandem.h"
+#include "tests/bench/speculation/prompts.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -18,8 +19,6 @@
 #include <time.h>
 
 #define MOST_CONFIGURATIONS 24
-#define MOST_PROMPTS        512
-#define PROMPT_BYTES        240
 
 typedef struct configuration {
     char name[64], library[512], draft[64];
@@ -40,12 +39,6 @@ static double seconds_now(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static _Noreturn void fail(const char *what, const char *name)
-{
-    fprintf(stderr, "driver: %s: %s\n", name, what);
-    exit(1);
 }
 
 static bool note_piece(void *user, const tandem_piece *piece)
@@ -122,41 +115,18 @@ static double median(double *values, unsigned count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-static char *read_text(const char *name, size_t *bytes)
-{
-    FILE *file = fopen(name, "r");
-    if (file == NULL)
-        fail("cannot be read", name);
-    char *text = malloc(1u << 24);
-    *bytes = text == NULL ? 0 : fread(text, 1, 1u << 24, file);
-    fclose(file);
-    return text;
-}
-
-/* The piece of the text that is prompt `number`, from a word's beginning on. */
-static const char *prompt_at(const char *text, size_t bytes, unsigned number, unsigned prompts)
-{
-    size_t place = (bytes - 2 * PROMPT_BYTES) / prompts * number;
-    for (size_t i = 0; i < PROMPT_BYTES && text[place] != ' '; i++)
-        place++;
-    return text + place;
-}
-
 int main(int count, char **arguments)
 {
     static configuration all[MOST_CONFIGURATIONS];
     if (count < 6 || count - 5 > MOST_CONFIGURATIONS)
         fail("usage: driver TEXT PROMPTS TOKENS TEMPERATURE NAME=LIBRARY:THREADS:DRAFT ...",
              "arguments");
-    size_t bytes;
-    char *text = read_text(arguments[1], &bytes);
-    const unsigned prompts = (unsigned)atoi(arguments[2]), last = (unsigned)(count - 5);
-    if (prompts == 0 || prompts > MOST_PROMPTS || bytes < 4 * PROMPT_BYTES)
-        fail("1 to 512 prompts out of a longer text are possible", arguments[2]);
+    const prompt_text text = read_prompts(arguments[1], arguments[2]);
+    const unsigned prompts = text.prompts, last = (unsigned)(count - 5);
     for (unsigned i = 0; i < last; i++)
         read_configuration(arguments[5 + i], &all[i]);
     for (unsigned number = 0; number < prompts; number++) {
-        const char *prompt = prompt_at(text, bytes, number, prompts);
+        const char *prompt = prompt_at(&text, number);
         for (unsigned i = 0; i < last; i++)
             time_prompt(&all[number % 2 == 0 ? i : last - 1 - i], prompt, number,
                         (uint32_t)atoi(arguments[3]), atof(arguments[4]));
@@ -171,6 +141,6 @@ int main(int count, char **arguments)
                (double)self->drafted / (double)self->rounds);
         self->api->close(self->model);
     }
-    free(text);
+    free(text.text);
     return 0;
 }

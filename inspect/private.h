@@ -1,0 +1,25 @@
+/* What the parts of the inspector share.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_INSPECT_PRIVATE_H
+#define TANDEM_INSPECT_PRIVATE_H
+
+#include "inspect/inspect.h"
+
+/* Adds a graph without orders; the pointer holds until the next one is added. */
+td_status inspect_new_graph(inspect_facts *facts, const char *name, const sched_problem *problem,
+                            const char *const *ops, inspect_graph **graph);
+
+/* Adds the order that an orderer finds, a given one (NULL: nodes as they are numbered), or those of
+ * request->against but for `without`. */
+td_status inspect_run_orderer(inspect_graph *graph, const char *name, const sched_options *search);
+td_status inspect_add_given(inspect_graph *graph, const char *name, const uint32_t *given);
+td_status inspect_run_others(inspect_facts *facts, const inspect_request *request,
+                             const char *without, inspect_graph *graph);
+
+/* Adds an arena, makes room in it, and puts a buffer in; an empty one is left out. */
+td_status inspect_new_arena(inspect_facts *facts, inspect_arena **arena);
+td_status inspect_reserve_placed(td_context *context, inspect_arena *arena, size_t count);
+void inspect_place(inspect_arena *arena, inspect_placed placed, sched_buffer buffer);
+
+#endif
