@@ -98,7 +98,10 @@ static void describe(ir_module *module, const ov_facts *facts, fe_model *model)
     ir_symbol slots;
     model->raised = forward != NULL;
     model->bos_id = (int32_t)facts->bos_id;
-    model->eos_id = (int32_t)facts->eos_id;
+    model->eos_id = facts->end_count > 0 ? facts->end_ids[0] : -1;
+    model->further_end_count = facts->end_count > 0 ? facts->end_count - 1 : 0;
+    memcpy(model->further_end_ids, facts->end_ids + 1,
+           model->further_end_count * sizeof *facts->end_ids);
     if (forward != NULL)
         model->vocabulary = (uint32_t)forward->outputs[0]->shape.dim[1].constant;
     if (ir_module_find_symbol(module, "slots", &slots))

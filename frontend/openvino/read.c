@@ -250,7 +250,7 @@ static td_status read_module(ov_reader *reader)
 static td_status settle_facts(ov_reader *reader, fe_options *options)
 {
     ov_facts *facts = &reader->document.facts;
-    TD_TRY(ov_facts_read_config(reader->context, reader->document.path, facts));
+    TD_TRY(ov_facts_read_configs(reader->context, reader->document.path, facts));
     if (facts->context_length <= 0)
         return TD_OK;
     if (options->context_length > facts->context_length)

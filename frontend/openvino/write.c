@@ -240,15 +240,17 @@ static td_status write_graph(ov_graph *graph)
 
 static td_status write_model(const fe_model *model, const char *path, ov_graph *graph)
 {
-    const ov_fact facts[] = {
+    ov_fact facts[3 + FE_FURTHER_ENDS] = {
         {"context_length", model->context_length},
         {"bos_token_id", model->bos_id},
-        {"eos_token_id", model->eos_id},
+        {OV_END_FACT, model->eos_id},
     };
+    for (uint32_t i = 0; i < model->further_end_count; i++)
+        facts[3 + i] = (ov_fact){OV_END_FACT, model->further_end_ids[i]};
     TD_TRY(ov_writer_open(model->module->context, path, &graph->writer));
     TD_TRY(write_graph(graph));
     TD_TRY(add_head_ids(graph, model));
-    return ov_writer_commit(&graph->writer, TD_COUNT_OF(facts), facts);
+    return ov_writer_commit(&graph->writer, 3 + model->further_end_count, facts);
 }
 
 td_status fe_write_openvino(const fe_model *model, const char *path)

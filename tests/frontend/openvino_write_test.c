@@ -8,7 +8,9 @@
 #include "tests/frontend/small_llama.h"
 #include "tests/ir/raise_compare.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const int32_t text_ids[] = {3, 17, 9, 30, 2, 11, 25};
@@ -142,6 +144,9 @@ static void round_trip(const char *name, const small_llama *shape)
     size_t expected_count, actual_count, own_count;
     CHECK_MESSAGE(small_llama_build(&context, shape, &model) == TD_OK, "%s", context.message);
     CHECK_MESSAGE(ir_verify(model.module) == TD_OK, "%s", context.message);
+    model.further_end_count = 2;
+    model.further_end_ids[0] = 7;
+    model.further_end_ids[1] = 0;
     CHECK_MESSAGE(fe_write_openvino(&model, path_of(name, ".xml")) == TD_OK, "%s", context.message);
     CHECK_MESSAGE(fe_import_openvino(&context, path_of(name, ".xml"), &options, &imported) == TD_OK,
                   "%s", context.message);
@@ -151,6 +156,8 @@ static void round_trip(const char *name, const small_llama *shape)
     CHECK(imported.raised && imported.vocabulary == SMALL_VOCABULARY);
     CHECK_MESSAGE(imported.context_length == SMALL_CONTEXT, "%u", imported.context_length);
     CHECK(imported.bos_id == 1 && imported.eos_id == 2);
+    CHECK(imported.further_end_count == 2);
+    CHECK(imported.further_end_ids[0] == 7 && imported.further_end_ids[1] == 0);
 
     CHECK_MESSAGE(fe_read_openvino(&context, path_of(name, ".xml"), &options, &unraised) == TD_OK,
                   "%s", context.message);
@@ -219,6 +226,50 @@ TEST(round_trip_interleaved_rope)
 TEST(round_trip_window_and_scales)
 {
     round_trip("window", &(small_llama){.window = 3, .scale = 0.3, .rope_scale = 1.25});
+}
+
+#define ENDS TEST_BUILD_FOLDER "/openvino_write_ends"
+
+static bool write_file(const char *path, const char *content)
+{
+    FILE *file = fopen(path, "w");
+    return file != NULL && fputs(content, file) >= 0 && fclose(file) == 0;
+}
+
+/* Other exporters say it beside the document: all ids count, generation_config.json comes first. */
+TEST(ends_of_a_text_are_read_from_files_beside_it)
+{
+    static const struct {
+        const char *generation, *config;
+        uint32_t further;
+        int32_t first, last;
+    } cases[] = {
+        {"{}", "{\"eos_token_id\": 5}", 0, 5, 5},
+        {"{\"eos_token_id\": [3, 9, 4]}", "{\"eos_token_id\": 5}", 2, 3, 4},
+        {"[]", "{\"eos_token_id\": [-1, \"x\", 6, null, 8]}", 1, 6, 8},
+        {"{\"eos_token_id\": [1,2,3,4,5,6,7,8,9,10]}", "{}", 7, 1, 8},
+        {"{", "{\"eos_token_id\": \"2\"}", 0, -1, -1},
+    };
+    td_context context;
+    td_context_init(&context);
+    fe_model model;
+    const fe_options options = {0};
+    CHECK(small_llama_build(&context, &(small_llama){0}, &model) == TD_OK);
+    model.eos_id = -1;
+    CHECK(mkdir(ENDS, 0755) == 0 || errno == EEXIST);
+    CHECK(fe_write_openvino(&model, ENDS "/model.xml") == TD_OK);
+    for (size_t i = 0; i < TD_COUNT_OF(cases); i++) {
+        fe_model imported;
+        CHECK(write_file(ENDS "/generation_config.json", cases[i].generation));
+        CHECK(write_file(ENDS "/config.json", cases[i].config));
+        CHECK(fe_import_openvino(&context, ENDS "/model.xml", &options, &imported) == TD_OK);
+        const uint32_t further = imported.further_end_count;
+        CHECK_MESSAGE(further == cases[i].further && imported.eos_id == cases[i].first,
+                      "case %zu: %u and %d", i, further, imported.eos_id);
+        CHECK(further == 0 || imported.further_end_ids[further - 1] == cases[i].last);
+        ir_module_release(imported.module);
+    }
+    ir_module_release(model.module);
 }
 
 /* One table serves embedding and head, and stands in the file once. */
