@@ -206,16 +206,39 @@ static td_status inspect_graph_file(td_context *context, const inspect_options *
     return status;
 }
 
+/* What a program is made of, for headings: "TARGET" or "TARGET + DRAFTER". */
+static td_status name_program(td_context *context, const inspect_options *options, td_text *name)
+{
+    const cli_options *program = &options->program;
+    td_text_init(name, context);
+    td_text_printf(name, "%s", program->target);
+    if (program->drafter != NULL)
+        td_text_printf(name, " + %s", program->drafter);
+    return name->failed ? td_fail_memory(context) : TD_OK;
+}
+
+static td_status inspect_prepared(td_context *context, const inspect_options *options,
+                                  const cli_program *program)
+{
+    inspect_facts facts;
+    td_text name;
+    td_status status = name_program(context, options, &name);
+    if (status == TD_OK) {
+        inspect_facts_init(context, name.data, &facts);
+        status = gather_program(context, options, program, &facts);
+        if (status == TD_OK)
+            status = write_all(context, options, &facts);
+        inspect_facts_release(&facts);
+    }
+    td_text_release(&name);
+    return status;
+}
+
 static td_status inspect_program(td_context *context, const inspect_options *options)
 {
     cli_program program;
-    inspect_facts facts;
     TD_TRY(cli_prepare(context, &options->program, &program));
-    inspect_facts_init(context, options->program.target, &facts);
-    td_status status = gather_program(context, options, &program, &facts);
-    if (status == TD_OK)
-        status = write_all(context, options, &facts);
-    inspect_facts_release(&facts);
+    const td_status status = inspect_prepared(context, options, &program);
     cli_program_release(context, &program);
     return status;
 }
