@@ -6,13 +6,16 @@
 #include <math.h>
 #include <string.h>
 
-#define BIN_KEPT     0.99  /* of a bin's counts, at each further count */
+#define BIN_KEPT     0.998 /* of a bin's counts, at each further count */
+#define UNTRIED_KEPT 0.997 /* the same, each time that nothing was drafted */
+#define TEXT_KEPT    0.99  /* of a text's */
 #define SEEN_KEPT    0.995 /* of how often bins come up */
 #define RATE_MOST    0.97  /* that anything is kept; a node's worth stays finite */
 #define NODES_RATE   0.1   /* how fast the mean size of trees follows */
 #define ROUND_KEPT   0.98  /* of tokens and seconds, at each further round */
-#define BIN_WEIGHT   4.0   /* counts that a bin's prior rate is worth */
-#define ALL_WEIGHT   1.5   /* tokens that the prior's common level is worth */
+#define BIN_WEIGHT   24.0  /* counts that a bin's prior rate is worth */
+#define ALL_WEIGHT   6.0   /* tokens that the prior's common level is worth */
+#define TEXT_WEIGHT  10.0    /* tokens that all texts are worth against this one */
 #define LATER_PRIOR  0.7   /* rate of a later child over that of the first */
 #define LATER_WEIGHT 2.0
 
@@ -28,6 +31,7 @@
 #define UNPROVEN_TOKENS 2.0
 #define UNPROVEN_PART   0.01
 #define UNPROVEN_PASS   0.2
+#define UNPROVEN_GAIN   0.3 /* of the text's time, which drafting may save */
 #define LOOK_ROUNDS     3u
 #define FIRST_PAUSE     32u /* rounds */
 #define LONGEST_PAUSE   1024u
@@ -45,8 +49,8 @@
 
 /* Upper ends of the bins of confidence, and the rates that are assumed at first. */
 typedef struct confidence_scale {
-    double ends[RT_CHOOSE_SCALE - 2];
-    double rates[RT_CHOOSE_SCALE];
+    double ends[RT_CHOOSE_BINS - 2];
+    double rates[RT_CHOOSE_BINS];
 } confidence_scale;
 
 static const confidence_scale greedy_scale = {{0.25, 0.5, 0.75, 1.1, 1.6, 2.4, 4.0},
@@ -59,15 +63,13 @@ static const confidence_scale *scale_of(bool greedy)
     return greedy ? &greedy_scale : &sampled_scale;
 }
 
-static unsigned bin_of(bool greedy, bool kept_last, double confidence)
+static unsigned bin_of(bool greedy, double confidence)
 {
     const double *ends = scale_of(greedy)->ends;
     unsigned bin = 0;
-    while (bin < RT_CHOOSE_SCALE - 2 && confidence >= ends[bin])
+    while (bin < RT_CHOOSE_BINS - 2 && confidence >= ends[bin])
         bin++;
-    if (isnan(confidence))
-        bin = RT_CHOOSE_SCALE - 1;
-    return kept_last ? bin + RT_CHOOSE_SCALE : bin;
+    return isnan(confidence) ? RT_CHOOSE_BINS - 1 : bin;
 }
 
 static unsigned regime_of(double temperature)
@@ -83,21 +85,22 @@ void rt_choose_clear(rt_chooser *chooser, uint64_t target_bytes, uint64_t drafte
 
 /* --- what is believed --- */
 
-/* The prior rates times a common level, which a few rounds settle, and then each bin's own counts.
- */
+/* The prior rates times a common level, which a few rounds settle, then each bin's own counts; and
+ * texts differ. */
 static void estimate_rates(rt_regime *regime, bool greedy)
 {
     const double *priors = scale_of(greedy)->rates;
     double kept = ALL_WEIGHT, expected = ALL_WEIGHT;
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
         kept += regime->kept[bin];
-        expected += regime->tried[bin] * priors[bin % RT_CHOOSE_SCALE];
+        expected += regime->tried[bin] * priors[bin];
     }
+    const double text = (regime->text_kept + TEXT_WEIGHT) / (regime->text_expected + TEXT_WEIGHT);
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
-        const double prior = fmin(priors[bin % RT_CHOOSE_SCALE] * kept / expected, RATE_MOST);
-        const double rate =
+        const double prior = fmin(priors[bin] * kept / expected, RATE_MOST);
+        regime->usual[bin] =
             (regime->kept[bin] + BIN_WEIGHT * prior) / (regime->tried[bin] + BIN_WEIGHT);
-        regime->rates[bin] = fmin(rate, RATE_MOST);
+        regime->rates[bin] = fmin(regime->usual[bin] * text, RATE_MOST);
     }
     regime->proportions[0] = 1;
     for (unsigned order = 1; order < RT_CHOOSE_CHILDREN; order++)
@@ -109,6 +112,21 @@ static void estimate_rates(rt_regime *regime, bool greedy)
 static double rate_of(const rt_regime *regime, unsigned bin, unsigned order)
 {
     return fmin(regime->rates[bin] * regime->proportions[order], RATE_MOST);
+}
+
+/* What was seen long ago counts for less, so that what was given up is tried again. */
+static void age_bin(rt_regime *regime, unsigned bin)
+{
+    regime->tried[bin] *= UNTRIED_KEPT;
+    regime->kept[bin] *= UNTRIED_KEPT;
+}
+
+static void age_all(rt_regime *regime)
+{
+    for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++)
+        age_bin(regime, bin);
+    regime->text_kept *= TEXT_KEPT;
+    regime->text_expected *= TEXT_KEPT;
 }
 
 /* --- what pays --- */
@@ -174,8 +192,8 @@ static outlook look_below(const rt_regime *regime, const double *seen, const pri
 static void frequencies(const double *seen, double *result)
 {
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++) {
-        const bool known = bin % RT_CHOOSE_SCALE != RT_CHOOSE_SCALE - 1;
-        result[bin] = seen[bin] + (known ? 0.125 : 0);
+        const bool known = bin != RT_CHOOSE_BINS - 1;
+        result[bin] = seen[bin] + (known ? 0.25 : 0);
     }
 }
 
@@ -209,6 +227,20 @@ static void plan_once(rt_regime *regime, const double *round_seconds, const doub
     /* Going on costs less than beginning again, for which the drafter has to be brought up to date.
      */
     regime->pays = regime->promised * round_seconds[0] > (regime->pays ? GO_ON : 1);
+}
+
+/* Turns to the range of a temperature. */
+static void enter_regime(rt_chooser *chooser, double temperature)
+{
+    chooser->greedy = temperature == 0;
+    chooser->regime = &chooser->regimes[regime_of(temperature)];
+}
+
+/* Nothing is known of this text. */
+static void begin_text(rt_chooser *chooser, double temperature)
+{
+    enter_regime(chooser, temperature);
+    chooser->regime->text_kept = chooser->regime->text_expected = 0;
 }
 
 static void plan(rt_chooser *chooser)
@@ -266,6 +298,18 @@ static double investment(const rt_chooser *chooser, const rt_choose_round *round
                 UNPROVEN_PASS * round->behind * passed);
 }
 
+bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left)
+{
+    begin_text(chooser, temperature);
+    const rt_regime *regime = chooser->regime;
+    plan(chooser);
+    const double plain = chooser->round_seconds[0], price = chooser->catch_up_seconds * behind;
+    if (regime->rounds >= PROVEN_ROUNDS)
+        return regime->pays && price < left * (plain - 1 / regime->promised);
+    return regime->pays && chooser->level_seconds[1] <= UNPROVEN_PASS * plain &&
+           price <= UNPROVEN_GAIN * left * plain;
+}
+
 /* Whether to draft: because it pays, or to see whether it does. */
 static bool decide(rt_chooser *chooser, const rt_choose_round *round)
 {
@@ -316,8 +360,7 @@ static bool needs_plain_time(const rt_chooser *chooser)
 uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
 {
     const rt_regime *before = chooser->regime;
-    chooser->greedy = round->temperature == 0;
-    chooser->regime = &chooser->regimes[regime_of(round->temperature)];
+    enter_regime(chooser, round->temperature);
     chooser->passes_before = chooser->costs.pass_seconds;
     chooser->forced = false;
     chooser->chosen = 0;
@@ -390,7 +433,7 @@ uint8_t rt_choose_children(rt_chooser *chooser, const rt_tree *tree, uint32_t no
                            double confidence)
 {
     rt_regime *regime = chooser->regime;
-    const unsigned bin = bin_of(chooser->greedy, regime->kept_last, confidence);
+    const unsigned bin = bin_of(chooser->greedy, confidence);
     double *seen = regime->seen[node != 0];
     for (unsigned i = 0; i < RT_CHOOSE_BINS; i++)
         seen[i] *= SEEN_KEPT;
@@ -413,6 +456,8 @@ uint8_t rt_choose_children(rt_chooser *chooser, const rt_tree *tree, uint32_t no
         chooser->chosen++;
         left -= child;
     }
+    if (children == 0)
+        age_bin(regime, bin);
     return children;
 }
 
@@ -427,7 +472,8 @@ void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node,
         if (order == 0) {
             regime->tried[bin] = regime->tried[bin] * BIN_KEPT + 1;
             regime->kept[bin] = regime->kept[bin] * BIN_KEPT + (child == kept);
-            regime->kept_last = node == 0 ? child == kept : regime->kept_last;
+            regime->text_kept = regime->text_kept * TEXT_KEPT + (child == kept);
+            regime->text_expected = regime->text_expected * TEXT_KEPT + regime->usual[bin];
         } else {
             regime->expected[order] = regime->expected[order] * BIN_KEPT + regime->rates[bin];
             regime->later[order] = regime->later[order] * BIN_KEPT + (child == kept);
@@ -459,8 +505,10 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
                   seconds - passes);
     chooser->costs.ignored = false;
     chooser->fresh = rt_costs_young(&chooser->costs, RT_COST_TARGET, tree->count);
-    if (chooser->most == 0)
+    if (chooser->most == 0) {
         chooser->counts.plain++;
+        age_all(chooser->regime);
+    }
     if (chooser->regime->speed == 0)
         return;
     if (chooser->most > 0)

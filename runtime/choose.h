@@ -34,9 +34,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RT_CHOOSE_SCALE    9u                    /* bins of confidence; the last one: not known */
-#define RT_CHOOSE_BINS     (2 * RT_CHOOSE_SCALE) /* the same again after a draft that was kept */
-#define RT_CHOOSE_CHILDREN 8u                    /* most of one node */
+#define RT_CHOOSE_BINS     9u /* of confidence; the last one: not known */
+#define RT_CHOOSE_CHILDREN 8u /* most of one node */
 #define RT_CHOOSE_REGIMES  4u /* ranges of temperature, whose acceptances are kept apart */
 #define RT_CHOOSE_POINTS   9u
 
@@ -46,8 +45,11 @@ typedef struct rt_regime {
     double seen[2][RT_CHOOSE_BINS]; /* distributions by confidence: at roots, at other nodes */
     double tried[RT_CHOOSE_BINS], kept[RT_CHOOSE_BINS];             /* first children */
     double expected[RT_CHOOSE_CHILDREN], later[RT_CHOOSE_CHILDREN]; /* children by order */
+    double text_kept, text_expected; /* first children of late in this text, and how many would
+                                        have been kept in any text */
     /* What follows from them. */
-    double rates[RT_CHOOSE_BINS];           /* a first child is kept */
+    double usual[RT_CHOOSE_BINS];           /* a first child is kept, in texts on the average */
+    double rates[RT_CHOOSE_BINS];           /* the same in this text */
     double proportions[RT_CHOOSE_CHILDREN]; /* of later ones: times the rate of the first */
     double worth[RT_CHOOSE_POINTS];         /* of a node whose path is kept with probability i / 8,
                                                in tokens */
@@ -56,7 +58,6 @@ typedef struct rt_regime {
     double nodes, width; /* of a tree and of its levels, on the average of late */
     double promised;     /* tokens per second that the last plan expects */
     bool pays;
-    bool kept_last; /* the last first child of a root */
     /* When to think again. */
     uint32_t idle;            /* rounds that drafted nothing since then */
     uint32_t rounds, planned; /* rounds that drafted; at the last plan */
@@ -83,6 +84,7 @@ typedef struct rt_chooser {
     rt_regime *regime;
     bool greedy, forced;
     bool fresh;             /* the last round told something new about costs */
+    bool warming;           /* the last round was plain so that the next one is like its kind */
     uint32_t most, chosen;  /* nodes */
     uint32_t levels;        /* most */
     double spent, invested; /* by the table: on the drafter's levels; on bringing it up to date */
@@ -103,6 +105,11 @@ typedef struct rt_choose_round {
 
 /* Forgets everything that was learned. The bytes are those that a pass of each model reads. */
 void rt_choose_clear(rt_chooser *chooser, uint64_t target_bytes, uint64_t drafter_bytes);
+
+/* Whether the drafter takes up the prompt before the first token: what a text of `left` tokens is
+ * expected to gain is more than passing `behind` tokens costs, or may be and they cost little. The
+ * drafter is brought up to date later, if ever, where this says no. */
+bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left);
 
 /* Begins a round. Returns the most nodes that its tree may have; 0: plain decoding, the drafter
  * stays where it is. Then only rt_choose_end follows. A first round with much to catch up is plain,

@@ -140,15 +140,25 @@ static tandem_status read_rule(tandem_session *session, const tandem_generate_op
 
 /* --- the loop --- */
 
-static void prefill(tandem_session *session, const rt_rule *rule)
+/* Whether the drafter takes up the prompt with the target. Drafting that may turn out not to pay
+ * takes it up when it first does. */
+static bool drafter_follows(tandem_session *session, const rt_rule *rule, uint32_t left)
 {
-    double start = rt_seconds();
+    if (session->model->artefact->model_count < 2 || rule->shape.kind == RT_DRAFT_NONE ||
+        !rt_holds(session, RT_DRAFTER, session->length) ||
+        session->length > rt_longest_text(session, RT_DRAFTER))
+        return false;
+    if (rule->shape.kind != RT_DRAFT_AUTO)
+        return true;
+    const uint32_t behind = session->length - session->caches[RT_DRAFTER].fed;
+    return rt_choose_prompt(&session->model->chooser, rule->warp.temperature, behind, left);
+}
+
+static void prefill(tandem_session *session, const rt_rule *rule, uint32_t left)
+{
+    const double start = rt_seconds();
     rt_catch_up(session, RT_TARGET, session->length - 1);
-    /* Drafting that may turn out not to pay takes the prompt up when it first does. */
-    bool drafts = rule->shape.kind == RT_DRAFT_CONSTANT || rule->shape.kind == RT_DRAFT_BEAM;
-    const tandem_artefact *artefact = session->model->artefact;
-    if (drafts && artefact->model_count > 1 && rt_holds(session, RT_DRAFTER, session->length) &&
-        session->length <= rt_longest_text(session, RT_DRAFTER))
+    if (drafter_follows(session, rule, left))
         rt_catch_up(session, RT_DRAFTER, session->length - 1);
     session->counts.prefill_seconds = rt_seconds() - start;
     memset(session->counts.pass_seconds, 0, sizeof session->counts.pass_seconds);
@@ -176,7 +186,7 @@ tandem_status rt_generate(tandem_session *session, const tandem_generate_options
     start_text(session);
     counts->stop = find_stop(session, (uint32_t)most);
     if (counts->stop == TANDEM_STOP_NONE)
-        prefill(session, &rule);
+        prefill(session, &rule, (uint32_t)most);
 
     double start = rt_seconds();
     while (counts->stop == TANDEM_STOP_NONE) {

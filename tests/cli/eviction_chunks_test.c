@@ -13,23 +13,24 @@
 
 #define TOKENS 330
 #define SLOTS  96
+#define PAIR   TEST_SOURCE_FOLDER "/../shared/pair/target"
 
 static const char *const policies[] = {
     "recent",           "h2o",    "h2o+caote",    "h2o+fastcaote",    "tova",    "tova+caote",
     "tova+fastcaote",   "snapkv", "snapkv+caote", "snapkv+fastcaote", "keydiff", "keydiff+caote",
     "keydiff+fastcaote"};
 
-/* The default target as a library, loaded. NULL when it could not be made. */
-static const tandem_artefact *load(const char *kv)
+/* A model as a library, loaded. NULL when it could not be made. */
+static const tandem_artefact *load(const char *target, const char *kv)
 {
     char folder[] = "/tmp/tandem-eviction-XXXXXX", command[1024], path[64];
     if (mkdtemp(folder) == NULL)
         return NULL;
     snprintf(path, sizeof path, "%s/model.so", folder);
     snprintf(command, sizeof command,
-             TEST_BUILD_FOLDER "/tandem compile --target " TEST_SOURCE_FOLDER
-                               "/graphs/target.xml --kv=%s --evict=snapkv --emit=shared -o %s",
-             kv, path);
+             TEST_BUILD_FOLDER
+             "/tandem compile --target %s --kv=%s --evict=snapkv --emit=shared -o %s",
+             target, kv, path);
     void *library = system(command) == 0 ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     void *query = library == NULL ? NULL : dlsym(library, "tandem_model_query");
     tandem_query function = NULL;
@@ -59,7 +60,8 @@ static uint64_t hash_cache(const tandem_session *session)
     for (uint32_t layer = 0; layer < info->layers; layer++)
         for (uint32_t h = 0; h < info->caches[layer].kv_heads; h++) {
             const tandem_cache_info *cache = &info->caches[layer];
-            const rt_head head = rt_head_of(cache, state, info->state_fixed_bytes, SLOTS, h);
+            const rt_head head = rt_head_of(cache, state, info->state_fixed_bytes,
+                                            session->model->slots[RT_TARGET], h);
             const uint32_t count =
                 (uint32_t)((int32_t *)(void *)state)[layer * info->count_stride + h];
             for (uint32_t slot = 0; slot < count; slot++) {
@@ -74,38 +76,56 @@ static uint64_t hash_cache(const tandem_session *session)
     return hash;
 }
 
-/* Feeds the tokens in passes of at most `chunk`. 0 when the model could not be opened. */
-static uint64_t run(const tandem_artefact *artefact, const char *policy, uint32_t chunk,
-                    uint32_t threads)
+/* What a run leaves. */
+typedef struct outcome {
+    uint64_t hash;    /* of cache and logits; 0 when the model could not be opened */
+    float logits[16]; /* the first ones */
+} outcome;
+
+static void feed_in_chunks(tandem_session *session, uint32_t chunk)
 {
-    const tandem_options options = {.slots = SLOTS, .threads = threads, .eviction = policy};
+    const rt_cache *cache = &session->caches[RT_TARGET];
+    while (cache->fed < TOKENS) {
+        uint32_t text = chunk < rt_room(session, RT_TARGET) ? chunk : rt_room(session, RT_TARGET);
+        text = text < TOKENS - cache->fed ? text : TOKENS - cache->fed;
+        const rt_pass pass = {.text = text, .rows = 1};
+        rt_forward(session, RT_TARGET, &pass);
+        rt_commit(session, RT_TARGET, NULL, 0);
+    }
+}
+
+/* Feeds the tokens in passes of at most `chunk`. */
+static outcome run_with(const tandem_artefact *artefact, const tandem_options *options,
+                        uint32_t chunk)
+{
+    outcome result = {0};
     tandem_error error = {0};
     tandem_model *model = NULL;
     tandem_session *session = NULL;
-    if (tandem_runtime_api.open(artefact, &options, &error, &model) != TANDEM_OK) {
+    if (tandem_runtime_api.open(artefact, options, &error, &model) != TANDEM_OK) {
         puts(error.text);
-        return 0;
+        return result;
     }
     int32_t ids[TOKENS];
     for (int32_t i = 0; i < TOKENS; i++)
         ids[i] = i * 7919 % 4000 / (1 + i % 5);
-    uint64_t hash = 0;
     if (rt_session_create(model, &session) == TANDEM_OK &&
         rt_feed(session, ids, TOKENS) == TANDEM_OK) {
-        const rt_cache *cache = &session->caches[RT_TARGET];
-        while (cache->fed < TOKENS) {
-            uint32_t text =
-                chunk < rt_room(session, RT_TARGET) ? chunk : rt_room(session, RT_TARGET);
-            text = text < TOKENS - cache->fed ? text : TOKENS - cache->fed;
-            const rt_pass pass = {.text = text, .rows = 1};
-            rt_forward(session, RT_TARGET, &pass);
-            rt_commit(session, RT_TARGET, NULL, 0);
-        }
+        feed_in_chunks(session, chunk);
         const rt_row logits = rt_logits(session, RT_TARGET, 0);
-        hash = td_hash_bytes(hash_cache(session), logits.values, logits.count * sizeof(float));
+        result.hash =
+            td_hash_bytes(hash_cache(session), logits.values, logits.count * sizeof(float));
+        memcpy(result.logits, logits.values, sizeof result.logits);
     }
     tandem_runtime_api.close(model);
-    return hash;
+    return result;
+}
+
+static uint64_t run(const tandem_artefact *artefact, const char *policy, uint32_t chunk,
+                    uint32_t threads)
+{
+    const tandem_options options = {.slots = SLOTS, .threads = threads, .eviction = policy};
+    return run_with(artefact, &options, chunk).hash;
 }
 
 /* Queries are those that attention reads, after the rotation: of one token at two positions they
@@ -145,7 +165,7 @@ static void check_chunks(const char *kv)
     static const struct {
         uint32_t chunk, threads;
     } ways[] = {{7, 1}, {64, 1}, {33, 2}, {64, 2}};
-    const tandem_artefact *artefact = load(kv);
+    const tandem_artefact *artefact = load(TEST_SOURCE_FOLDER "/graphs/target.xml", kv);
     CHECK(artefact != NULL);
     const tandem_cache_info *cache = &artefact->models[RT_TARGET].caches[3];
     CHECK(cache->heads == 8 && cache->kv_heads == 4 && cache->head_size == 32);
@@ -177,6 +197,57 @@ TEST(chunks_and_threads_change_no_bit_of_q8_caches)
     if (access(TEST_BUILD_FOLDER "/tandem", X_OK) != 0)
         SKIP("the command was not built");
     check_chunks("q8");
+}
+
+/* --- sliding windows --- */
+
+/* The default target, whose layers see the last 40 tokens, as a checkpoint in a folder. */
+static bool make_windowed(char *folder)
+{
+    static const char config[] =
+        "sed -e 's/\"llama\"/\"mistral\"/' -e 's/LlamaForCausalLM/MistralForCausalLM/' "
+        "-e 's/\"vocab_size\"/\"sliding_window\": 40, &/' " PAIR "/config.json >%s/config.json && "
+        "ln -s $(realpath " PAIR "/model.safetensors) %s/";
+    char command[1024];
+    if (mkdtemp(folder) == NULL)
+        return false;
+    snprintf(command, sizeof command, config, folder, folder);
+    return system(command) == 0;
+}
+
+static float largest_difference(const outcome *a, const outcome *b)
+{
+    float largest = 0;
+    for (size_t i = 0; i < sizeof a->logits / sizeof *a->logits; i++)
+        largest = fmaxf(largest, fabsf(a->logits[i] - b->logits[i]));
+    return largest;
+}
+
+/* No token within the window is ever dropped, so nothing but the order of sums changes. */
+TEST(eviction_loses_nothing_where_windows_are_short)
+{
+    if (access(TEST_BUILD_FOLDER "/tandem", X_OK) != 0)
+        SKIP("the command was not built");
+    if (access(PAIR "/model.safetensors", R_OK) != 0)
+        SKIP(PAIR " is not there");
+    char folder[] = "/tmp/tandem-window-XXXXXX", command[64];
+    CHECK(make_windowed(folder));
+    const tandem_artefact *artefact = load(folder, "f32");
+    CHECK(artefact != NULL && artefact->models[RT_TARGET].caches[0].window == 40);
+    const tandem_options all = {.eviction = "none", .slots = 352, .threads = 1};
+    const outcome expected = run_with(artefact, &all, 64);
+    CHECK(expected.hash != 0);
+    for (size_t p = 0; p < sizeof policies / sizeof *policies; p++)
+        for (uint32_t slots = 64; slots <= SLOTS; slots += 32) {
+            const tandem_options few = {.eviction = policies[p], .slots = slots, .threads = 1};
+            const outcome found = run_with(artefact, &few, 33);
+            const float difference = largest_difference(&found, &expected);
+            CHECK_MESSAGE(found.hash != 0 && difference < 1e-3f, "%s, %u slots: %g", policies[p],
+                          slots, (double)difference);
+        }
+    remove_files(artefact);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK(system(command) == 0);
 }
 
 TEST_MAIN()
