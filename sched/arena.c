@@ -1,197 +1,175 @@
-/* Offsets for buffers with known lifetimes (dynamic storage allocation): several greedy orders,
- * each placing a buffer in the lowest or tightest gap that is free for its whole lifetime; the best
- * wins.
+/* The arena planner: offsets for buffers with known lifetimes (dynamic storage allocation). Quick
+ * heuristics first, then an exact search that closes the gap to the bound, part by part.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sched/sched.h"
+#include "sched/arena.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-/* A buffer while it is being placed; `key` decides the turn, larger first. */
-typedef struct item {
-    uint64_t size, offset, key;
-    int64_t lower, upper;
-    size_t index;
-} item;
+/* Steps of the first attempt at a capacity; they double when no attempt of a round decided. */
+#define FIRST_ATTEMPT UINT64_C(1000000)
 
-static bool overlap_in_time(const item *a, const item *b)
+/* An effort within what is left of another one. */
+static arena_effort part_of_effort(const arena_effort *whole, uint64_t work)
 {
-    return a->lower < b->upper && b->lower < a->upper;
+    arena_effort effort = *whole;
+    if (whole->work_limit - whole->work > work)
+        effort.work_limit = whole->work + work;
+    return effort;
 }
 
-static uint64_t key_size(const item *i)
+/* --- one part --- */
+
+/* One attempt at a capacity, a multiple of the unit; tells the bound when it is refuted. */
+static td_status attempt(arena_search *search, arena_part *part, int64_t capacity, uint64_t work,
+                         arena_effort *effort, arena_verdict *verdict)
 {
-    return i->size;
+    arena_effort share = part_of_effort(effort, work);
+    TD_TRY(arena_search_run(search, capacity, &share, verdict));
+    effort->work = share.work;
+    if (*verdict == ARENA_IMPOSSIBLE)
+        part->bound = capacity + part->unit;
+    return TD_OK;
 }
 
-static uint64_t key_lifetime(const item *i)
+/* Looks for the lowest height, at least `goal`: first at the bound, then by halves of what is left
+ * between what seems too hard and what was found; rounds have growing efforts. */
+static td_status minimise(arena_search *search, arena_part *part, int64_t goal,
+                          arena_effort *effort)
 {
-    return (uint64_t)(i->upper - i->lower);
-}
-
-static uint64_t key_area(const item *i)
-{
-    uint64_t area;
-    return td_multiply(i->size, key_lifetime(i), &area) ? area : UINT64_MAX;
-}
-
-static uint64_t key_start(const item *i)
-{
-    return UINT64_MAX / 2 - (uint64_t)i->lower;
-}
-
-static const struct {
-    uint64_t (*key)(const item *);
-    bool tightest; /* the smallest gap that fits, else the lowest */
-} strategies[] = {
-    {key_size, false},     {key_size, true},     {key_area, false},  {key_area, true},
-    {key_lifetime, false}, {key_lifetime, true}, {key_start, false}, {key_start, true},
-};
-
-static int compare_keys(const void *left, const void *right)
-{
-    const item *a = left, *b = right;
-    if (a->key != b->key)
-        return a->key > b->key ? -1 : 1;
-    if (a->size != b->size)
-        return a->size > b->size ? -1 : 1;
-    return a->index < b->index ? -1 : a->index > b->index;
-}
-
-/* Places `next` among the placed neighbours (sorted by offset) that live at the same time. */
-static uint64_t find_gap(item *const *neighbours, size_t count, uint64_t size, bool tightest)
-{
-    uint64_t end = 0, best = UINT64_MAX, best_gap = UINT64_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const uint64_t gap = neighbours[i]->offset > end ? neighbours[i]->offset - end : 0;
-        if (gap >= size && gap < best_gap) {
-            best = end;
-            best_gap = gap;
-            if (!tightest)
-                break;
+    for (uint64_t work = FIRST_ATTEMPT; part->height > goal && part->height > part->bound;
+         work *= 2) {
+        int64_t hard = part->bound > goal ? part->bound : goal; /* the lowest to try */
+        int64_t capacity = hard;
+        while (hard < part->height) {
+            arena_verdict verdict;
+            if (arena_effort_spent(effort))
+                return TD_OK;
+            TD_TRY(attempt(search, part, capacity, work, effort, &verdict));
+            if (verdict != ARENA_FOUND)
+                hard = capacity + part->unit;
+            capacity = hard + (part->height - part->unit - hard) / 2 / part->unit * part->unit;
         }
-        if (neighbours[i]->offset + neighbours[i]->size > end)
-            end = neighbours[i]->offset + neighbours[i]->size;
     }
-    return best == UINT64_MAX ? end : best;
+    return TD_OK;
 }
 
-/* Places all items in key order; returns the arena's size. placed is kept sorted by offset. */
-static uint64_t place_all(item *items, size_t count, bool tightest, item **placed,
-                          item **neighbours)
+/* Places a part within `goal` if that is possible, else as low as the effort allows. */
+static td_status place_part(arena_part *part, int64_t goal, bool any_within_goal,
+                            arena_effort *effort)
 {
-    uint64_t total = 0;
-    size_t placed_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        item *next = &items[i];
-        size_t neighbour_count = 0;
-        for (size_t k = 0; k < placed_count; k++)
-            if (overlap_in_time(placed[k], next))
-                neighbours[neighbour_count++] = placed[k];
-        next->offset = find_gap(neighbours, neighbour_count, next->size, tightest);
-        if (next->offset + next->size > total)
-            total = next->offset + next->size;
-        size_t at = placed_count++;
-        for (; at > 0 && placed[at - 1]->offset > next->offset; at--)
-            placed[at] = placed[at - 1];
-        placed[at] = next;
+    part->bound = (part->bound + part->unit - 1) / part->unit * part->unit;
+    const int64_t enough = part->bound > goal ? part->bound : goal;
+    TD_TRY(arena_sweep(part));
+    if (part->height <= enough)
+        return TD_OK;
+    TD_TRY(arena_part_link(part));
+    if (part->overlaps == NULL)
+        return TD_OK;
+    TD_TRY(arena_greedy(part, enough));
+    if (part->height <= enough || arena_effort_spent(effort))
+        return TD_OK;
+    arena_search *search = arena_search_make(part);
+    arena_verdict verdict;
+    if (search == NULL)
+        return td_fail_memory(part->context);
+    goal = goal / part->unit * part->unit;
+    td_status status;
+    if (any_within_goal)
+        status = attempt(search, part, goal, UINT64_MAX, effort, &verdict);
+    else
+        status = minimise(search, part, goal, effort);
+    arena_search_release(search);
+    return status;
+}
+
+/* --- all parts --- */
+
+static td_status place_parts(arena_problem *problem, const sched_arena_options *options,
+                             arena_effort *effort, sched_arena_report *report)
+{
+    int64_t goal = 0, height = 0, bound = 0;
+    for (size_t p = 0; p < problem->part_count; p++) {
+        const arena_part *part = &problem->parts[p];
+        goal = part->bound > goal ? part->bound : goal;
+        for (uint32_t s = 0; s < part->section_count; s++)
+            if ((uint64_t)part->live[s] > report->live_peak)
+                report->live_peak = (uint64_t)part->live[s];
     }
-    return total;
+    const bool within = options->capacity > 0;
+    if (within)
+        goal = options->capacity < ARENA_LIMIT ? (int64_t)options->capacity : ARENA_LIMIT;
+    for (size_t p = 0; p < problem->part_count; p++) {
+        arena_part *part = &problem->parts[p];
+        TD_TRY(place_part(part, goal, within, effort));
+        height = part->height > height ? part->height : height;
+        bound = part->bound > bound ? part->bound : bound;
+        if (!within && height > goal)
+            goal = height;
+    }
+    report->bytes = (uint64_t)height;
+    report->bound = (uint64_t)bound;
+    report->work = effort->work;
+    report->parts = problem->part_count;
+    return TD_OK;
 }
 
-typedef struct event {
-    int64_t step;
-    uint64_t size;
-    bool starts;
-} event;
-
-static int compare_events(const void *left, const void *right)
+static td_status refuse_fixed_clash(td_context *context, const sched_buffer *buffers, size_t count,
+                                    uint64_t alignment)
 {
-    const event *a = left, *b = right;
-    if (a->step != b->step)
-        return a->step < b->step ? -1 : 1;
-    return (int)a->starts - (int)b->starts; /* ends before starts: lifetimes are half-open */
-}
-
-/* The largest sum of sizes alive at one step. */
-static td_status measure_live_peak(td_context *context, const item *items, size_t count,
-                                   uint64_t *peak)
-{
-    event *events = td_allocate(context, (2 * count + 1) * sizeof *events);
-    if (events == NULL)
+    sched_arena_check_result result = {.valid = true};
+    sched_buffer *fixed = td_allocate(context, (count + 1) * sizeof *fixed);
+    if (fixed == NULL)
         return td_fail_memory(context);
+    bool any = false;
     for (size_t i = 0; i < count; i++) {
-        events[2 * i] = (event){items[i].lower, items[i].size, true};
-        events[2 * i + 1] = (event){items[i].upper, items[i].size, false};
+        fixed[i] = buffers[i].fixed ? buffers[i] : (sched_buffer){0};
+        any = any || buffers[i].fixed;
     }
-    qsort(events, 2 * count, sizeof *events, compare_events);
-    uint64_t live = 0;
-    *peak = 0;
-    for (size_t i = 0; i < 2 * count; i++) {
-        live = events[i].starts ? live + events[i].size : live - events[i].size;
-        if (live > *peak)
-            *peak = live;
-    }
-    td_release(context, events);
-    return TD_OK;
+    td_status status = TD_OK;
+    if (any)
+        status = sched_arena_check(context, fixed, count, alignment, &result);
+    td_release(context, fixed);
+    if (status == TD_OK && !result.valid)
+        return td_fail(context, TD_INVALID,
+                       "buffers %zu and %zu are fixed at addresses that overlap while both are "
+                       "alive",
+                       result.first, result.second);
+    return status;
 }
 
-/* Rounded copies of the buffers that need room. */
-static td_status make_items(td_context *context, const sched_buffer *buffers, size_t count,
-                            uint64_t alignment, item *items, size_t *item_count)
+td_status sched_arena_place(td_context *context, sched_buffer *buffers, size_t count,
+                            const sched_arena_options *options, sched_arena_report *report)
 {
-    uint64_t total = 0;
-    *item_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t rounded;
-        if (buffers[i].lower >= buffers[i].upper || buffers[i].size == 0)
-            continue;
-        if (!td_add(buffers[i].size, alignment - 1, &rounded) || !td_add(total, rounded, &total) ||
-            total > INT64_MAX)
-            return td_fail(context, TD_INVALID, "buffer %zu: the sizes add up to over 2^63 bytes",
-                           i);
-        items[(*item_count)++] = (item){.size = rounded / alignment * alignment,
-                                        .lower = buffers[i].lower,
-                                        .upper = buffers[i].upper,
-                                        .index = i};
-    }
-    return TD_OK;
+    arena_problem problem;
+    arena_effort effort = {.work_limit = options->work_limit};
+    if (options->time_limit > 0)
+        effort.deadline = arena_now() + options->time_limit;
+    if (effort.work_limit == 0)
+        effort.work_limit = options->time_limit > 0 ? UINT64_MAX : SCHED_USUAL_ARENA_WORK;
+    sched_arena_report result = {0};
+    TD_TRY(arena_problem_make(context, buffers, count, options->alignment, &problem));
+    td_status status = refuse_fixed_clash(context, buffers, count, options->alignment);
+    if (status == TD_OK)
+        status = place_parts(&problem, options, &effort, &result);
+    for (size_t p = 0; status == TD_OK && p < problem.part_count; p++)
+        for (uint32_t i = 0; i < problem.parts[p].item_count; i++) {
+            const arena_item *item = &problem.parts[p].items[i];
+            buffers[item->buffer].offset = (uint64_t)item->offset;
+        }
+    arena_problem_release(&problem);
+    if (status == TD_OK)
+        *report = result;
+    return status;
 }
 
 td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count, uint64_t alignment,
                       uint64_t *bytes, uint64_t *live_peak)
 {
-    item *items = td_allocate(context, (count + 1) * sizeof *items);
-    item **placed = td_allocate(context, (count + 1) * sizeof *placed);
-    item **neighbours = td_allocate(context, (count + 1) * sizeof *neighbours);
-    td_status status = TD_OK;
-    size_t item_count = 0;
-    uint64_t peak = 0, best = UINT64_MAX;
-    if (items == NULL || placed == NULL || neighbours == NULL)
-        status = td_fail_memory(context);
-    else
-        status = make_items(context, buffers, count, alignment, items, &item_count);
-    if (status == TD_OK)
-        status = measure_live_peak(context, items, item_count, &peak);
-    for (size_t s = 0; status == TD_OK && s < TD_COUNT_OF(strategies) && best > peak; s++) {
-        for (size_t i = 0; i < item_count; i++)
-            items[i].key = strategies[s].key(&items[i]);
-        qsort(items, item_count, sizeof *items, compare_keys);
-        const uint64_t total =
-            place_all(items, item_count, strategies[s].tightest, placed, neighbours);
-        if (total >= best)
-            continue;
-        best = total;
-        for (size_t i = 0; i < item_count; i++)
-            buffers[items[i].index].offset = items[i].offset;
-    }
-    td_release(context, items);
-    td_release(context, placed);
-    td_release(context, neighbours);
-    if (status == TD_OK) {
-        *bytes = best;
-        *live_peak = peak;
-    }
-    return status;
+    const sched_arena_options options = {.alignment = alignment};
+    sched_arena_report report;
+    TD_TRY(sched_arena_place(context, buffers, count, &options, &report));
+    *bytes = report.bytes;
+    *live_peak = report.live_peak;
+    return TD_OK;
 }

@@ -71,15 +71,22 @@ static void promise_by_order(bounder *b, const uint32_t *units)
         }
 }
 
-static bool is_executed(const bounder *b, uint32_t variable)
-{
-    return b->network.level[variable] != SCHED_NONE;
-}
-
+/* Whether a node is the next of its unit in the set of the last cut. */
 static bool is_ready(const bounder *b, uint32_t node)
 {
-    sched_for_each(input, &b->core->inputs, node) if (!is_executed(b, *input)) return false;
-    return !is_executed(b, node);
+    const sched_core *core = b->core;
+    const uint32_t unit = core->unit_of[node];
+    sched_for_each(member, &core->members, unit)
+    {
+        if (*member == node)
+            break;
+        if (!sched_network_holds(&b->network, *member))
+            return false;
+    }
+    sched_for_each(
+        other, &core->before,
+        unit) if (!sched_network_holds(&b->network, *sched_last_member(core, *other))) return false;
+    return !sched_network_holds(&b->network, node);
 }
 
 /* What each node that is ready in the set of the last cut needs there. */
@@ -90,7 +97,7 @@ static void promise_by_cut(bounder *b)
     for (uint32_t group = 0; group < core->group_count; group++)
         b->left[group] = sched_list_length(&core->users, group);
     for (uint32_t node = 0; node < core->count; node++)
-        if (is_executed(b, node))
+        if (sched_network_holds(&b->network, node))
             sched_core_run(core, node, b->left, &live);
     for (uint32_t node = 0; node < core->count; node++) {
         if (!b->open[node] || !is_ready(b, node))

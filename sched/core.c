@@ -108,6 +108,36 @@ td_status sched_core_link_units(sched_core *core, const sched_edge *extra, size_
     return status;
 }
 
+/* The old items of each owner, then the new ones. */
+static td_status extend(td_context *context, uint32_t owners, edge_array *pairs, bool reversed,
+                        const sched_edge *more, size_t more_count, sched_lists *lists)
+{
+    pairs->count = 0;
+    bool complete = true;
+    for (uint32_t i = 0; i < owners; i++)
+        sched_for_each(item, lists, i) complete =
+            complete && td_array_push(context, pairs, ((sched_edge){i, *item}));
+    for (size_t p = 0; p < more_count; p++)
+        complete = complete &&
+                   td_array_push(context, pairs,
+                                 (reversed ? (sched_edge){more[p].to, more[p].from} : more[p]));
+    sched_lists_release(context, lists);
+    return complete ? sched_lists_make(context, owners, pairs->items, pairs->count, lists)
+                    : td_fail_memory(context);
+}
+
+td_status sched_core_add_precedence(sched_core *core, const sched_edge *pairs, size_t pair_count)
+{
+    edge_array all = {0};
+    td_status status =
+        extend(core->context, core->unit_count, &all, true, pairs, pair_count, &core->before);
+    if (status == TD_OK)
+        status =
+            extend(core->context, core->unit_count, &all, false, pairs, pair_count, &core->after);
+    td_array_release(core->context, &all);
+    return status;
+}
+
 static td_status make_single_units(sched_core *core)
 {
     edge_array members = {0};

@@ -62,6 +62,16 @@ typedef struct sched_core {
     sched_lists before, after; /* by unit: units */
 } sched_core;
 
+static inline const uint32_t *sched_first_member(const sched_core *core, uint32_t unit)
+{
+    return core->members.items + core->members.first[unit];
+}
+
+static inline const uint32_t *sched_last_member(const sched_core *core, uint32_t unit)
+{
+    return core->members.items + core->members.first[unit + 1] - 1;
+}
+
 /* Makes the core of a problem; linear in the graph. Every node is a unit. */
 td_status sched_core_make(const sched_problem *problem, sched_core *core);
 void sched_core_release(sched_core *core);
@@ -75,6 +85,9 @@ td_status sched_core_part(const sched_core *core, const uint32_t *units, uint32_
 /* Recomputes unit_of, before and after from members; `extra` holds further pairs (before, after) of
  * units. */
 td_status sched_core_link_units(sched_core *core, const sched_edge *extra, size_t extra_count);
+
+/* Adds to before and after; no pair may be there or close a cycle. */
+td_status sched_core_add_precedence(sched_core *core, const sched_edge *pairs, size_t pair_count);
 
 /* The arrays by node, for core->count nodes; own is all SCHED_NONE. */
 td_status sched_core_allocate_nodes(sched_core *core);

@@ -2,10 +2,10 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * live(D) as the capacity of a cut: a node in D draws its inputs into D (arcs without limit); a
- * group's variable lies on the source's side only when all users do (arcs without limit to them),
- * else the arc from its producer, or from the source where it was made before, is cut and costs its
- * size; what is kept for good costs an arc to the sink. */
+ * live(D) as the capacity of a cut: a node in D draws what comes before it into D (arcs without
+ * limit); a group's variable lies on the source's side only when all users do (arcs without limit
+ * to them), else the arc from its producer, or from the source where it was made before, is cut and
+ * costs its size; what is kept for good costs an arc to the sink. */
 #include "sched/cut.h"
 
 #include <string.h>
@@ -52,8 +52,16 @@ static bool list_arcs(sched_network *self, bool *made, arc_array *arcs)
         }
         if (from_node.capacity > 0)
             complete = complete && td_array_push(context, arcs, from_node);
-        sched_for_each(input, &core->inputs, node) complete =
-            complete && td_array_push(context, arcs, ((arc){node, *input, NO_LIMIT}));
+    }
+    for (uint32_t unit = 0; unit < core->unit_count; unit++) {
+        const uint32_t *first = sched_first_member(core, unit),
+                       *last = sched_last_member(core, unit);
+        for (const uint32_t *node = first; node < last; node++)
+            complete =
+                complete && td_array_push(context, arcs, ((arc){node[1], node[0], NO_LIMIT}));
+        sched_for_each(other, &core->before, unit) complete =
+            complete && td_array_push(context, arcs,
+                                      ((arc){*first, *sched_last_member(core, *other), NO_LIMIT}));
     }
     for (uint32_t group = 0; group < core->group_count; group++) {
         const uint32_t variable = group_variable(self, group);
@@ -82,9 +90,10 @@ static bool allocate_all(sched_network *self)
     self->twin = td_allocate(context, arcs * sizeof *self->twin);
     self->capacity = td_allocate(context, arcs * sizeof *self->capacity);
     self->room = td_allocate(context, arcs * sizeof *self->room);
+    self->saved = td_allocate(context, arcs * sizeof *self->saved);
     return self->first != NULL && self->side != NULL && self->level != NULL && self->next != NULL &&
            self->queue != NULL && self->path != NULL && self->head != NULL && self->twin != NULL &&
-           self->capacity != NULL && self->room != NULL;
+           self->capacity != NULL && self->room != NULL && self->saved != NULL;
 }
 
 /* Every arc and its twin, by variable. */
@@ -134,7 +143,7 @@ void sched_network_release(sched_network *network)
         return;
     void *const arrays[] = {network->first,    network->head, network->twin,  network->side,
                             network->capacity, network->room, network->level, network->next,
-                            network->queue,    network->path};
+                            network->queue,    network->path, network->saved};
     for (size_t i = 0; i < TD_COUNT_OF(arrays); i++)
         td_release(network->core->context, arrays[i]);
     memset(network, 0, sizeof *network);
@@ -142,17 +151,37 @@ void sched_network_release(sched_network *network)
 
 /* --- one node's question --- */
 
-/* Puts all that `lists` reaches from a node on a side, the node itself not. */
-static void fix_side(sched_network *self, const sched_lists *lists, uint32_t node, sched_side side)
+/* Puts all members of the units that `lists` reaches from a unit on a side, its own not. */
+static void fix_units(sched_network *self, const sched_lists *lists, uint32_t unit, sched_side side)
 {
+    const sched_core *core = self->core;
     uint32_t count = 0;
-    self->queue[count++] = node;
+    self->queue[count++] = unit;
     for (uint32_t i = 0; i < count; i++)
-        sched_for_each(other, lists, self->queue[i]) if (self->side[*other] == SCHED_FREE)
+        sched_for_each(other, lists, self->queue[i])
         {
-            self->side[*other] = side;
+            if (self->side[*sched_first_member(core, *other)] != SCHED_FREE)
+                continue;
+            sched_for_each(node, &core->members, *other) self->side[*node] = side;
             self->queue[count++] = *other;
         }
+}
+
+static void fix_sides(sched_network *self, uint32_t node)
+{
+    const sched_core *core = self->core;
+    const uint32_t unit = core->unit_of[node];
+    memset(self->side, 0, self->variable_count * sizeof *self->side);
+    fix_units(self, &core->before, unit, SCHED_SOURCE);
+    fix_units(self, &core->after, unit, SCHED_SINK);
+    sched_side side = SCHED_SOURCE;
+    sched_for_each(member, &core->members, unit)
+    {
+        side = *member == node ? SCHED_SINK : side;
+        self->side[*member] = side;
+    }
+    self->side[source_of(self)] = SCHED_SOURCE;
+    self->side[sink_of(self)] = SCHED_SINK;
 }
 
 /* Whether some D lets a group die at the node: nobody who reads it waits for the node. */
@@ -281,26 +310,43 @@ static uint64_t push_from(sched_network *self, uint32_t start, uint64_t *flow)
     }
 }
 
-bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
-                         uint64_t *least)
+/* Raises *flow to the maximum, or above `limit`; false when the effort is spent before. */
+static bool run(sched_network *self, uint64_t limit, sched_effort *effort, uint64_t *flow)
 {
-    sched_network *self = network;
-    memset(self->side, 0, self->variable_count * sizeof *self->side);
-    memcpy(self->room, self->capacity, self->arc_count * sizeof *self->room);
-    fix_side(self, &self->core->inputs, node, SCHED_SOURCE);
-    fix_side(self, &self->core->readers, node, SCHED_SINK);
-    self->side[node] = SCHED_SINK;
-    self->side[source_of(self)] = SCHED_SOURCE;
-    self->side[sink_of(self)] = SCHED_SINK;
-    *least = self->constant + need_of(self, node);
     uint32_t sources;
-    while (find_levels(self, &sources)) {
+    while (*flow <= limit && find_levels(self, &sources)) {
         uint64_t work = self->variable_count + self->arc_count;
         memcpy(self->next, self->first, self->variable_count * sizeof *self->next);
         for (uint32_t s = 0; s < sources; s++)
-            work += push_from(self, self->queue[s], least);
+            work += push_from(self, self->queue[s], flow);
         if (sched_spend(effort, work))
             return false;
     }
     return true;
+}
+
+bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
+                         uint64_t *least)
+{
+    uint64_t flow = 0;
+    memcpy(network->room, network->capacity, network->arc_count * sizeof *network->room);
+    fix_sides(network, node);
+    const uint64_t need = need_of(network, node);
+    if (!run(network, UINT64_MAX, effort, &flow))
+        return false;
+    *least = network->constant + need + flow;
+    memcpy(network->saved, network->room, network->arc_count * sizeof *network->room);
+    return true;
+}
+
+bool sched_network_allows(sched_network *network, uint32_t node, sched_side side, uint64_t slack,
+                          sched_effort *effort)
+{
+    const sched_side old = network->side[node];
+    uint64_t more = 0;
+    memcpy(network->room, network->saved, network->arc_count * sizeof *network->room);
+    network->side[node] = side;
+    const bool finished = run(network, slack, effort, &more);
+    network->side[node] = old;
+    return finished && more <= slack;
 }

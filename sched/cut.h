@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * When node v runs, the set D of what has been executed is closed under inputs, holds all that v
- * waits for and nothing that waits for v. What is live then is submodular in D (core.h), so the
+ * When node v runs, the set D of what has been executed is closed under precedence, holds all that
+ * v waits for and nothing that waits for v. What is live then is submodular in D (core.h), so the
  * least over all such D is a minimum cut (Picard and Queyranne 1976): a network has a variable for
- * each node, on the source's side when it is in D, and one for each group. */
+ * each node, on the source's side when it is in D, and one for each group. Other units than v's may
+ * be in D in part, which can only lower the least. */
 #ifndef TANDEM_SCHED_CUT_H
 #define TANDEM_SCHED_CUT_H
 
@@ -22,6 +23,7 @@ typedef struct sched_network {
     uint32_t *first;           /* by variable: its arcs are first[i] .. first[i + 1] */
     uint32_t *head, *twin;     /* by arc: where it leads, and the arc back */
     uint64_t *capacity, *room; /* by arc: of the network; left in the flow at hand */
+    uint64_t *saved;           /* by arc: room in the flow of the last least */
     sched_side *side;          /* by variable */
     uint32_t *level, *next;    /* by variable: distance from the source, the next arc to try */
     uint32_t *queue, *path;    /* scratch: variables, arcs */
@@ -33,10 +35,20 @@ td_status sched_network_make(const sched_core *core, sched_network *network);
 void sched_network_release(sched_network *network);
 
 /* The least over all D of live(D) + need(node | D) + workspace(node), or a bound of it where
- * several inputs compete to be taken over. Afterwards the variables on the source's side are those
- * whose `level` is not SCHED_NONE: a D that attains the least. False when the effort is spent
- * before. A maximum flow by Dinic's algorithm. */
+ * several inputs compete to be taken over. False when the effort is spent before. A maximum flow by
+ * Dinic's algorithm. */
 bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
                          uint64_t *least);
+
+/* After sched_network_least: whether some D of at most `slack` more has another node on the given
+ * side. False, too, when the effort is spent. */
+bool sched_network_allows(sched_network *network, uint32_t node, sched_side side, uint64_t slack,
+                          sched_effort *effort);
+
+/* Whether a node is in the D that was found last. */
+static inline bool sched_network_holds(const sched_network *network, uint32_t node)
+{
+    return network->level[node] != SCHED_NONE;
+}
 
 #endif

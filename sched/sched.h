@@ -125,17 +125,58 @@ td_status sched_order_graph(ir_graph *graph, const char *orderer, const sched_op
 
 #define SCHED_ALIGNMENT 64
 
-/* One buffer with a lifetime in steps [lower, upper); offset is the result. */
+/* One buffer with a lifetime in steps [lower, upper); the offset is the result, unless it is fixed:
+ * then the others are placed around it. */
 typedef struct sched_buffer {
     uint64_t size, offset;
     int64_t lower, upper;
+    uint64_t alignment; /* of this offset, beside the arena's; 0 as 1 */
+    bool fixed;
 } sched_buffer;
 
 /* Assigns offsets, multiples of `alignment`, such that buffers whose lifetimes overlap do not
- * overlap in address. `bytes` is the arena's size, `live_peak` the largest sum of rounded sizes
- * alive at a step (a lower bound of `bytes`). */
+ * overlap in address: quick heuristics, then SCHED_USUAL_ARENA_WORK steps of search. `bytes` is the
+ * arena's size, `live_peak` the largest sum of rounded sizes alive at a step (a lower bound of
+ * `bytes`). About linear in the buffers and those alive with each; TD_INVALID when sizes overflow
+ * or fixed buffers overlap. */
 td_status sched_arena(td_context *context, sched_buffer *buffers, size_t count, uint64_t alignment,
                       uint64_t *bytes, uint64_t *live_peak);
+
+typedef struct sched_arena_options {
+    uint64_t alignment;  /* sizes and offsets are rounded up to its multiples; 0 as 1 */
+    uint64_t capacity;   /* any arena of at most this size will do; 0: the smallest is wanted */
+    double time_limit;   /* seconds; 0: none. A result then depends on the machine's speed */
+    uint64_t work_limit; /* steps of the search; 0: SCHED_USUAL_ARENA_WORK when there is no time
+                            limit either. Results depend on nothing else */
+} sched_arena_options;
+
+/* About a fifth of a second. */
+#define SCHED_USUAL_ARENA_WORK UINT64_C(100000000)
+
+/* What is known of an arena: the placement is smallest when bytes == bound, and bound > capacity
+ * proves that the capacity is too small. */
+typedef struct sched_arena_report {
+    uint64_t bytes, bound; /* of this placement; of every placement, as far as is known */
+    uint64_t live_peak;    /* the largest sum of rounded sizes alive at a step */
+    uint64_t work;         /* steps that the search took */
+    size_t parts;          /* stretches of time that no buffer crosses, placed on their own */
+} sched_arena_report;
+
+/* As sched_arena, with a choice of effort and an account of the result. Without limits on either
+ * side the search ends with a proof or not at all. */
+td_status sched_arena_place(td_context *context, sched_buffer *buffers, size_t count,
+                            const sched_arena_options *options, sched_arena_report *report);
+
+/* Whether offsets are right: two buffers (by number) that share an address while both are alive, or
+ * one (twice) whose offset is no multiple of its alignment. */
+typedef struct sched_arena_check_result {
+    bool valid;
+    size_t first, second;
+    uint64_t bytes; /* the highest end */
+} sched_arena_check_result;
+
+td_status sched_arena_check(td_context *context, const sched_buffer *buffers, size_t count,
+                            uint64_t alignment, sched_arena_check_result *result);
 
 /* Where everything of a compile lies. The timeline of a round is the concatenation of the graphs;
  * graph outputs and the extra buffers live through all of it. */

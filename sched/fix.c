@@ -1,0 +1,175 @@
+/* Precedence that every order of at most a given peak has.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * When node v of unit V runs, at least its minimum cut is alive. Where that is close to the peak
+ * there is little choice: if every set D that holds unit U keeps more alive than the peak allows, U
+ * must come after V, and if every set without U does, before. What is learnt at one node narrows
+ * the sets of all others, so nodes are asked again until nothing is new. A node whose least alone
+ * is above the peak shows that there is no such order. */
+#include "sched/fix.h"
+
+#include "sched/cut.h"
+
+#include <string.h>
+
+typedef struct fixer {
+    sched_core *core;
+    sched_network network;
+    sched_effort *effort;
+    uint64_t peak;
+    uint32_t *sorted;               /* units in an order that keeps the given precedence */
+    bool *may_precede, *may_follow; /* by unit: some set that is small enough says so */
+    bool *settled;                  /* by unit: its place follows from another's */
+    uint32_t *stack;
+    TD_ARRAY(sched_edge) pairs; /* learnt from the node at hand */
+    sched_fixed *result;
+} fixer;
+
+/* The set that the network found last is small enough: units may be in it, or out of it. */
+static void note_set(fixer *f)
+{
+    const sched_core *core = f->core;
+    for (uint32_t unit = 0; unit < core->unit_count; unit++) {
+        const bool begun = sched_network_holds(&f->network, *sched_first_member(core, unit));
+        const bool ended = sched_network_holds(&f->network, *sched_last_member(core, unit));
+        f->may_precede[unit] = f->may_precede[unit] || ended;
+        f->may_follow[unit] = f->may_follow[unit] || !begun;
+    }
+}
+
+/* Whether a unit may be before (after) the node at hand; true, too, when the effort is spent. */
+static bool may(fixer *f, uint32_t unit, sched_side side, uint64_t slack)
+{
+    bool *known = side == SCHED_SOURCE ? f->may_precede : f->may_follow;
+    if (known[unit])
+        return true;
+    const uint32_t node = side == SCHED_SOURCE ? *sched_last_member(f->core, unit)
+                                               : *sched_first_member(f->core, unit);
+    if (!sched_network_allows(&f->network, node, side, slack, f->effort))
+        return f->effort->spent;
+    note_set(f);
+    return true;
+}
+
+/* What `lists` reaches from a unit needs no question any more. */
+static void settle(fixer *f, const sched_lists *lists, uint32_t unit)
+{
+    uint32_t depth = 0;
+    f->stack[depth++] = unit;
+    f->settled[unit] = true;
+    while (depth > 0) {
+        const uint32_t at = f->stack[--depth];
+        sched_for_each(other, lists, at) if (!f->settled[*other])
+        {
+            f->settled[*other] = true;
+            f->stack[depth++] = *other;
+        }
+    }
+}
+
+/* Asks for each unit that may stand on both sides of `unit` whether it does. From the last unit to
+ * the first for those that must come before, so that what comes before them follows; the other way
+ * for those that must come after. */
+static td_status ask_side(fixer *f, uint32_t unit, sched_side side, uint64_t slack)
+{
+    const sched_core *core = f->core;
+    const bool before = side == SCHED_SINK; /* refused on the sink's side: it must come before */
+    memset(f->settled, 0, core->unit_count * sizeof *f->settled);
+    settle(f, &core->before, unit);
+    settle(f, &core->after, unit);
+    for (uint32_t i = 0; i < core->unit_count && !f->effort->spent; i++) {
+        const uint32_t other = f->sorted[before ? core->unit_count - 1 - i : i];
+        if (f->settled[other] || may(f, other, side, slack))
+            continue;
+        if (!may(f, other, before ? SCHED_SOURCE : SCHED_SINK, slack)) {
+            f->result->impossible = true;
+            return TD_OK;
+        }
+        const sched_edge pair = before ? (sched_edge){other, unit} : (sched_edge){unit, other};
+        if (!td_array_push(core->context, &f->pairs, pair))
+            return td_fail_memory(core->context);
+        settle(f, before ? &core->before : &core->after, other);
+    }
+    return TD_OK;
+}
+
+static td_status ask_node(fixer *f, uint32_t node)
+{
+    sched_core *core = f->core;
+    uint64_t least;
+    if (!sched_network_least(&f->network, node, f->effort, &least))
+        return TD_OK;
+    if (least > f->peak) {
+        f->result->impossible = true;
+        return TD_OK;
+    }
+    memset(f->may_precede, 0, core->unit_count * sizeof *f->may_precede);
+    memset(f->may_follow, 0, core->unit_count * sizeof *f->may_follow);
+    note_set(f);
+    f->pairs.count = 0;
+    TD_TRY(ask_side(f, core->unit_of[node], SCHED_SINK, f->peak - least));
+    TD_TRY(ask_side(f, core->unit_of[node], SCHED_SOURCE, f->peak - least));
+    if (f->pairs.count == 0 || f->result->impossible)
+        return TD_OK;
+    f->result->pairs += (uint32_t)f->pairs.count;
+    TD_TRY(sched_core_add_precedence(core, f->pairs.items, f->pairs.count));
+    sched_network_release(&f->network);
+    return sched_network_make(core, &f->network);
+}
+
+/* Units by Kahn's algorithm; `stack` holds how many each still waits for. */
+static void sort_units(fixer *f)
+{
+    const sched_core *core = f->core;
+    uint32_t placed = 0;
+    for (uint32_t unit = 0; unit < core->unit_count; unit++) {
+        f->stack[unit] = sched_list_length(&core->before, unit);
+        if (f->stack[unit] == 0)
+            f->sorted[placed++] = unit;
+    }
+    for (uint32_t i = 0; i < placed; i++)
+        sched_for_each(next, &core->after, f->sorted[i]) if (--f->stack[*next] == 0)
+            f->sorted[placed++] = *next;
+}
+
+static td_status ask_all(fixer *f)
+{
+    bool changed = true;
+    while (changed && !f->effort->spent) {
+        const uint32_t before = f->result->pairs;
+        sort_units(f);
+        for (uint32_t node = 0; node < f->core->count && !f->effort->spent; node++) {
+            TD_TRY(ask_node(f, node));
+            if (f->result->impossible)
+                return TD_OK;
+        }
+        changed = f->result->pairs > before;
+    }
+    return TD_OK;
+}
+
+td_status sched_fix(sched_core *core, uint64_t peak, sched_effort *effort, sched_fixed *fixed)
+{
+    td_context *context = core->context;
+    const size_t units = core->unit_count + (size_t)1;
+    *fixed = (sched_fixed){0};
+    fixer f = {.core = core, .effort = effort, .peak = peak, .result = fixed};
+    f.sorted = td_allocate(context, units * sizeof *f.sorted);
+    f.stack = td_allocate(context, units * sizeof *f.stack);
+    f.may_precede = td_allocate(context, units * sizeof *f.may_precede);
+    f.may_follow = td_allocate(context, units * sizeof *f.may_follow);
+    f.settled = td_allocate(context, units * sizeof *f.settled);
+    td_status status = f.sorted == NULL || f.stack == NULL || f.may_precede == NULL ||
+                               f.may_follow == NULL || f.settled == NULL
+                           ? td_fail_memory(context)
+                           : sched_network_make(core, &f.network);
+    if (status == TD_OK)
+        status = ask_all(&f);
+    sched_network_release(&f.network);
+    void *const scratch[] = {f.sorted, f.stack, f.may_precede, f.may_follow, f.settled};
+    for (size_t i = 0; i < TD_COUNT_OF(scratch); i++)
+        td_release(context, scratch[i]);
+    td_array_release(context, &f.pairs);
+    return status;
+}

@@ -1,0 +1,302 @@
+/* Training: batches over threads, Adam, validation.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sched/topoformer/train.h"
+
+#include "base/hash.h"
+#include "sched/effort.h"
+#include "sched/layered.h"
+#include "sched/topoformer/checkpoint.h"
+#include "sched/topoformer/lesson.h"
+#include "sched/topoformer/validate.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#define FIRST_DECAY   0.9
+#define SECOND_DECAY  0.98
+#define EPSILON       1e-8
+#define MOST_GRADIENT 1.0 /* norm of a step's mean gradient, and of an example's slopes by output  \
+                           */
+#define FINAL_RATE 0.1
+
+/* An example of a batch and what it gave. */
+typedef struct example {
+    td_context context;
+    td_status status;
+    topo_lesson lesson;
+    float *gradient;
+} example;
+
+typedef struct trainer {
+    td_context *context;
+    const topo_training *training;
+    topo_model *model;
+    topo_adam adam;
+    example *examples; /* [batch] */
+    pthread_mutex_t lock;
+    uint32_t next; /* example that no thread has taken */
+    topo_validation validation;
+    double start;
+} trainer;
+
+/* --- one example --- */
+
+static double uniform(uint64_t *state)
+{
+    return (double)(td_random_next(state) >> 11) * 0x1p-53;
+}
+
+/* Cuts the slopes of one example, so that no graph speaks louder than the others. */
+static void tame(float *d_outputs, size_t count)
+{
+    double square = 0;
+    for (size_t i = 0; i < count; i++)
+        square += (double)d_outputs[i] * (double)d_outputs[i];
+    if (!(square > MOST_GRADIENT * MOST_GRADIENT))
+        return;
+    const float factor = (float)(MOST_GRADIENT / sqrt(square));
+    for (size_t i = 0; i < count; i++)
+        d_outputs[i] *= factor;
+}
+
+static td_status learn_graph(const trainer *self, const sched_problem *problem, uint32_t width,
+                             example *own)
+{
+    topo_graph graph;
+    topo_pass pass;
+    TD_TRY(topo_graph_make(problem, &graph));
+    td_status status =
+        topo_encode(self->model, &graph.views, graph.features.rows, &own->context, &pass);
+    const size_t outputs = (size_t)graph.core.unit_count * TOPO_OUTPUTS;
+    float *d_outputs = td_allocate(&own->context, (outputs + 1) * sizeof *d_outputs);
+    if (status == TD_OK && d_outputs == NULL)
+        status = td_fail_memory(&own->context);
+    if (status == TD_OK)
+        status = topo_lesson_take(&graph, pass.outputs, width, width * self->training->factor, NULL,
+                                  d_outputs, &own->lesson);
+    if (status == TD_OK && (own->lesson.learned[0] || own->lesson.learned[1])) {
+        tame(d_outputs, outputs);
+        status = topo_encode_back(&pass, d_outputs, own->gradient);
+    }
+    td_release(&own->context, d_outputs);
+    topo_pass_release(&pass);
+    topo_graph_release(&graph);
+    return status;
+}
+
+static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t seed, uint32_t width,
+                               example *own)
+{
+    sched_layered layered;
+    sched_problem problem;
+    TD_TRY(sched_layered_make(&own->context, nodes, seed, &layered));
+    td_status status = sched_layered_problem(&own->context, &layered, &problem);
+    if (status == TD_OK) {
+        status = learn_graph(self, &problem, width, own);
+        sched_problem_release(&problem);
+    }
+    sched_layered_release(&own->context, &layered);
+    return status;
+}
+
+/* A graph drawn by the seed, the step and its place in the batch. */
+static td_status learn_example(const trainer *self, uint32_t index, example *own)
+{
+    const topo_training *training = self->training;
+    const uint64_t number = (uint64_t)self->adam.step * training->batch + index;
+    uint64_t state = training->seed * UINT64_C(0x9e3779b97f4a7c15) + number;
+    const uint32_t width = training->widths[number % training->width_count];
+    td_random_next(&state);
+    if (training->graph_count > 0 && uniform(&state) < training->graph_share) {
+        /* A copy that allocates through the example's own context. */
+        sched_problem problem = *training->graphs[td_random_next(&state) % training->graph_count];
+        problem.context = &own->context;
+        return learn_graph(self, &problem, width, own);
+    }
+    const double least = training->least_nodes, most = training->most_nodes;
+    const uint32_t nodes = (uint32_t)(least * pow(most / least, uniform(&state)));
+    return learn_layered(self, nodes, td_random_next(&state), width, own);
+}
+
+static void *work(void *argument)
+{
+    trainer *self = argument;
+    for (;;) {
+        pthread_mutex_lock(&self->lock);
+        const uint32_t index = self->next++;
+        pthread_mutex_unlock(&self->lock);
+        if (index >= self->training->batch)
+            return NULL;
+        example *own = &self->examples[index];
+        memset(own->gradient, 0, self->model->layout.count * sizeof *own->gradient);
+        own->lesson = (topo_lesson){0};
+        own->status = learn_example(self, index, own);
+    }
+}
+
+/* --- a step --- */
+
+static td_status run_batch(trainer *self)
+{
+    pthread_t threads[256];
+    uint32_t started = 0;
+    self->next = 0;
+    for (uint32_t t = 1; t < self->training->threads && t < TD_COUNT_OF(threads); t++)
+        if (pthread_create(&threads[started], NULL, work, self) == 0)
+            started++;
+    work(self);
+    for (uint32_t t = 0; t < started; t++)
+        pthread_join(threads[t], NULL);
+    for (uint32_t e = 0; e < self->training->batch; e++)
+        if (self->examples[e].status != TD_OK)
+            return td_fail(self->context, self->examples[e].status, "%s",
+                           self->examples[e].context.message);
+    return TD_OK;
+}
+
+/* The mean gradient of the batch, into the first example's. */
+static void add_up(trainer *self)
+{
+    float *sum = self->examples[0].gradient;
+    const size_t count = self->model->layout.count;
+    for (uint32_t e = 1; e < self->training->batch; e++)
+        for (size_t i = 0; i < count; i++)
+            sum[i] += self->examples[e].gradient[i];
+    for (size_t i = 0; i < count; i++)
+        sum[i] /= (float)self->training->batch;
+}
+
+static double rate_of(const topo_training *training, uint32_t step)
+{
+    const double warm = fmin(1, (step + 1) / 20.0);
+    const double along = training->steps > 1 ? step / (training->steps - 1.0) : 0;
+    const double fall = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + cos(3.14159265358979 * along));
+    return training->rate * warm * fall;
+}
+
+static void step_adam(trainer *self)
+{
+    const float *gradient = self->examples[0].gradient;
+    const size_t count = self->model->layout.count;
+    const double rate = rate_of(self->training, self->adam.step);
+    double square = 0;
+    for (size_t i = 0; i < count; i++)
+        square += (double)gradient[i] * (double)gradient[i];
+    const double cut = square > MOST_GRADIENT * MOST_GRADIENT ? MOST_GRADIENT / sqrt(square) : 1;
+    self->adam.step++;
+    const double first = 1 - pow(FIRST_DECAY, self->adam.step);
+    const double second = 1 - pow(SECOND_DECAY, self->adam.step);
+    for (size_t i = 0; i < count; i++) {
+        const double slope = cut * (double)gradient[i];
+        float *mean = &self->adam.mean[i], *power = &self->adam.power[i];
+        *mean = (float)(FIRST_DECAY * (double)*mean + (1 - FIRST_DECAY) * slope);
+        *power = (float)(SECOND_DECAY * (double)*power + (1 - SECOND_DECAY) * slope * slope);
+        self->model->parameters[i] -=
+            (float)(rate * ((double)*mean / first) / (sqrt((double)*power / second) + EPSILON));
+    }
+}
+
+static void report_step(const trainer *self)
+{
+    double loss = 0, gain = 0;
+    uint32_t learned = 0;
+    for (uint32_t e = 0; e < self->training->batch; e++) {
+        const topo_lesson *lesson = &self->examples[e].lesson;
+        loss += lesson->loss;
+        learned += lesson->learned[0] + lesson->learned[1];
+        for (int back = 0; back < 2; back++)
+            gain += 50.0 * ((double)lesson->narrow[back] / (double)lesson->best - 1);
+    }
+    fprintf(self->training->log,
+            "step %u: loss %.4f, lessons %u of %u, gap to teacher %.3f %%, %.0f s\n",
+            self->adam.step, loss / self->training->batch, learned, 2 * self->training->batch,
+            gain / self->training->batch, sched_now() - self->start);
+    fflush(self->training->log);
+}
+
+static td_status validate(trainer *self)
+{
+    TD_TRY(topo_validate(&self->validation, self->model, self->training->threads,
+                         self->training->log));
+    if (self->training->checkpoint == NULL)
+        return TD_OK;
+    return topo_checkpoint_write(self->context, self->training->checkpoint, self->model,
+                                 &self->adam);
+}
+
+static td_status run_steps(trainer *self)
+{
+    const topo_training *training = self->training;
+    TD_TRY(validate(self));
+    while (self->adam.step < training->steps) {
+        TD_TRY(run_batch(self));
+        add_up(self);
+        step_adam(self);
+        if (self->adam.step % 10 == 0)
+            report_step(self);
+        const bool late =
+            training->time_limit > 0 && sched_now() - self->start > training->time_limit;
+        if (self->adam.step % training->validate_every == 0 || self->adam.step == training->steps ||
+            late)
+            TD_TRY(validate(self));
+        if (late)
+            return TD_OK;
+    }
+    return TD_OK;
+}
+
+/* --- the whole --- */
+
+static td_status open_trainer(trainer *self)
+{
+    const topo_training *training = self->training;
+    td_context *context = self->context;
+    const size_t size = (self->model->layout.count + 1) * sizeof(float);
+    self->adam.mean = td_allocate(context, size);
+    self->adam.power = td_allocate(context, size);
+    self->examples = td_allocate(context, training->batch * sizeof *self->examples);
+    if (self->adam.mean == NULL || self->adam.power == NULL || self->examples == NULL)
+        return td_fail_memory(context);
+    for (uint32_t e = 0; e < training->batch; e++) {
+        self->examples[e].context = *context;
+        self->examples[e].gradient = td_allocate(context, size);
+        if (self->examples[e].gradient == NULL)
+            return td_fail_memory(context);
+    }
+    if (training->checkpoint != NULL)
+        TD_TRY(topo_checkpoint_read(context, training->checkpoint, self->model, &self->adam));
+    return topo_validation_make(context, training->validation_nodes, training->validation_count,
+                                training->threads, &self->validation);
+}
+
+static void close_trainer(trainer *self)
+{
+    td_context *context = self->context;
+    for (uint32_t e = 0; self->examples != NULL && e < self->training->batch; e++)
+        td_release(context, self->examples[e].gradient);
+    td_release(context, self->examples);
+    td_release(context, self->adam.mean);
+    td_release(context, self->adam.power);
+    topo_validation_release(&self->validation);
+    pthread_mutex_destroy(&self->lock);
+}
+
+td_status topo_train(td_context *context, const topo_training *training, topo_model *model)
+{
+    trainer self = {.context = context,
+                    .training = training,
+                    .model = model,
+                    .validation = {.context = context},
+                    .start = sched_now()};
+    TD_TRY(topo_model_make(context, &training->shape, training->seed, model));
+    pthread_mutex_init(&self.lock, NULL);
+    td_status status = open_trainer(&self);
+    if (status == TD_OK)
+        status = run_steps(&self);
+    close_trainer(&self);
+    if (status != TD_OK)
+        topo_model_release(context, model);
+    return status;
+}

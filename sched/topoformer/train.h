@@ -1,0 +1,39 @@
+/* Training of the orderer, data-parallel over threads.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A step takes a lesson from each graph of a batch, adds up their gradients in the order of the
+ * graphs and takes a step of Adam (Kingma and Ba, ICLR 2015) against the mean, cut to norm 1. Each
+ * graph depends on the seed and its number alone, so results do not depend on the threads. */
+#ifndef TANDEM_SCHED_TOPOFORMER_TRAIN_H
+#define TANDEM_SCHED_TOPOFORMER_TRAIN_H
+
+#include "sched/topoformer/rank.h"
+
+#include <stdio.h>
+
+typedef struct topo_training {
+    topo_shape shape;
+    uint64_t seed;
+    uint32_t steps, batch, threads;
+    uint32_t least_nodes, most_nodes; /* of layered graphs, drawn for each example */
+    const uint32_t *widths;           /* of the narrow beams, taken in turn */
+    size_t width_count;
+    uint32_t factor;                    /* how much wider the teacher's beams are */
+    double rate;                        /* of Adam; falls to a tenth along a cosine */
+    const sched_problem *const *graphs; /* taken in turn for a share of the examples */
+    size_t graph_count;
+    double graph_share;        /* 0 to 1 */
+    const char *checkpoint;    /* written at every validation, read at the start when it is there;
+                                  NULL: none */
+    uint32_t validate_every;   /* steps */
+    uint32_t validation_count; /* layered graphs that training never sees */
+    uint32_t validation_nodes;
+    double time_limit; /* seconds; 0: none. Ends early as if the steps were done */
+    FILE *log;         /* progress */
+} topo_training;
+
+/* Trains a model from scratch, or on from the checkpoint. */
+td_status topo_train(td_context *context, const topo_training *training, topo_model *model);
+
+#endif
