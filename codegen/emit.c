@@ -68,7 +68,7 @@ td_status cg_unit_join(td_context *context, const cg_unit *unit, cg_unit *part)
     LLVMModuleRef module = part->module;
     part->module = NULL; /* linking takes it */
     if (LLVMLinkModules2(unit->module, module))
-        return td_fail(context, TD_INTERNAL, "code of two CPUs cannot be joined");
+        return td_fail(context, TD_INTERNAL, "the parts of the program cannot be joined");
     return TD_OK;
 }
 
@@ -89,22 +89,28 @@ td_status cg_unit_optimise(td_context *context, const cg_unit *unit)
     return status;
 }
 
-td_status cg_unit_emit(td_context *context, const cg_unit *unit, cg_emit emit,
-                       LLVMMemoryBufferRef *buffer)
+td_status cg_unit_emit_object(td_context *context, const cg_unit *unit, bool keep,
+                              LLVMMemoryBufferRef *object)
 {
     char *message = NULL;
-    if (emit == CG_BITCODE) {
-        *buffer = LLVMWriteBitcodeToMemoryBuffer(unit->module);
-        return TD_OK;
-    }
-    if (emit == CG_LLVM_IR) {
-        char *text = LLVMPrintModuleToString(unit->module);
-        *buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(text, strlen(text), "ir");
-        LLVMDisposeMessage(text);
-        return TD_OK;
-    }
-    if (LLVMTargetMachineEmitToMemoryBuffer(unit->machine, unit->module, LLVMObjectFile, &message,
-                                            buffer))
-        return fail_llvm(context, "machine code cannot be emitted", message);
-    return TD_OK;
+    LLVMModuleRef module = keep ? LLVMCloneModule(unit->module) : unit->module;
+    const bool failed = LLVMTargetMachineEmitToMemoryBuffer(unit->machine, module, LLVMObjectFile,
+                                                            &message, object);
+    if (keep)
+        LLVMDisposeModule(module);
+    return failed ? fail_llvm(context, "machine code cannot be emitted", message) : TD_OK;
+}
+
+LLVMMemoryBufferRef cg_unit_emit_bitcode(const cg_unit *unit)
+{
+    return LLVMWriteBitcodeToMemoryBuffer(unit->module);
+}
+
+LLVMMemoryBufferRef cg_unit_emit_text(const cg_unit *unit)
+{
+    char *text = LLVMPrintModuleToString(unit->module);
+    LLVMMemoryBufferRef buffer =
+        LLVMCreateMemoryBufferWithMemoryRangeCopy(text, strlen(text), "ir");
+    LLVMDisposeMessage(text);
+    return buffer;
 }

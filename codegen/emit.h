@@ -17,20 +17,24 @@ typedef struct cg_unit {
     bool borrows_llvm; /* the LLVM context is another unit's */
 } cg_unit;
 
-/* A unit of its own, or one in the LLVM context of the unit `beside`, to be joined with it. */
+/* A unit of its own, or one in the LLVM context of the unit `beside`, which must outlive it. */
 td_status cg_unit_create(td_context *context, const cg_target *target, const cg_cpu *cpu,
                          const char *name, const cg_unit *beside, cg_unit *unit);
 void cg_unit_release(cg_unit *unit);
 
-/* Moves everything of `part` into `unit`. Each function goes on being for its own CPU: attributes
- * say so. `part` is left empty, to be released. */
+/* Moves everything of `part`, of the same LLVM context, into `unit`. Each function goes on being
+ * for its own CPU: attributes say so. `part` is left without a module, to be released. */
 td_status cg_unit_join(td_context *context, const cg_unit *unit, cg_unit *part);
 
 /* Verifies the module (TD_INTERNAL: a bug of lowering), then runs the pass pipeline. */
 td_status cg_unit_optimise(td_context *context, const cg_unit *unit);
 
-/* The module as object, bitcode or text; release with LLVMDisposeMemoryBuffer. */
-td_status cg_unit_emit(td_context *context, const cg_unit *unit, cg_emit emit,
-                       LLVMMemoryBufferRef *buffer);
+/* The module as machine code, an object file; release with LLVMDisposeMemoryBuffer. Making it
+ * rewrites the module: with `keep` a copy is rewritten. */
+td_status cg_unit_emit_object(td_context *context, const cg_unit *unit, bool keep,
+                              LLVMMemoryBufferRef *object);
+/* The module as bitcode or as text; release likewise. */
+LLVMMemoryBufferRef cg_unit_emit_bitcode(const cg_unit *unit);
+LLVMMemoryBufferRef cg_unit_emit_text(const cg_unit *unit);
 
 #endif

@@ -18,7 +18,8 @@ extern char **environ;
 typedef struct workshop {
     td_arena arena;
     const cg_program *program;
-    char *folder, *object, *script, *result, *log;
+    char *folder, *script, *result, *log;
+    char *objects[CG_MAX_LEVELS + 1]; /* the code of each level and the tables; NULL: no more */
 } workshop;
 
 static td_status fill_file(const workshop *shop, const char *path, const void *bytes, size_t count)
@@ -54,21 +55,22 @@ static td_status open_workshop(workshop *shop)
     char *folder = NULL;
     TD_TRY(cg_make_folder(&shop->arena, &folder));
     shop->folder = folder;
-    shop->object = td_arena_format(&shop->arena, "%s/program.o", folder);
     shop->script = td_arena_format(&shop->arena, "%s/exports", folder);
     shop->result = td_arena_format(&shop->arena, "%s/program", folder);
     shop->log = td_arena_format(&shop->arena, "%s/messages", folder);
-    if (shop->object == NULL || shop->script == NULL || shop->result == NULL || shop->log == NULL)
+    if (shop->script == NULL || shop->result == NULL || shop->log == NULL)
         return td_fail_memory(context);
     return TD_OK;
 }
 
 static void close_workshop(workshop *shop)
 {
-    const char *const files[] = {shop->object, shop->script, shop->result, shop->log};
+    const char *const files[] = {shop->script, shop->result, shop->log};
     for (size_t i = 0; i < TD_COUNT_OF(files); i++)
         if (files[i] != NULL)
             unlink(files[i]);
+    for (size_t i = 0; i < TD_COUNT_OF(shop->objects) && shop->objects[i] != NULL; i++)
+        unlink(shop->objects[i]);
     if (shop->folder != NULL)
         rmdir(shop->folder);
     td_arena_release(&shop->arena);
@@ -114,7 +116,7 @@ static td_status spawn_linker(const workshop *shop, char **arguments)
     return td_fail(context, TD_IO, "%s failed: %s", arguments[0], reason);
 }
 
-/* The command line: the object, the runtime, and what keeps two links of it alike. */
+/* The command line: the objects, the runtime, and what keeps two links of it alike. */
 static td_status list_arguments(workshop *shop, char **arguments)
 {
     const cg_program *program = shop->program;
@@ -132,7 +134,8 @@ static td_status list_arguments(workshop *shop, char **arguments)
     arguments[count++] = td_arena_string(arena, "-Wl,--gc-sections,--build-id=none,-s");
     arguments[count++] = td_arena_string(arena, "-o");
     arguments[count++] = shop->result;
-    arguments[count++] = shop->object;
+    for (size_t i = 0; i < TD_COUNT_OF(shop->objects) && shop->objects[i] != NULL; i++)
+        arguments[count++] = shop->objects[i];
     if (!program->bare) {
         char *archive = td_arena_format(arena, "%s/%s/libtandem_runtime.a", request->runtime_root,
                                         request->target->runtime_folder);
@@ -167,27 +170,44 @@ static td_status copy_result(const workshop *shop, FILE *output)
                : td_fail(context, TD_IO, "%s: cannot be written", shop->program->request->output);
 }
 
-static td_status link_in(workshop *shop, const void *object, size_t bytes, FILE *output)
+static td_status add_object(workshop *shop, size_t index, LLVMMemoryBufferRef object)
+{
+    char *path = td_arena_format(&shop->arena, "%s/program-%zu.o", shop->folder, index);
+    if (path == NULL)
+        return td_fail_memory(shop->program->context);
+    shop->objects[index] = path;
+    return fill_file(shop, path, LLVMGetBufferStart(object), LLVMGetBufferSize(object));
+}
+
+/* The symbols of a library. */
+static td_status write_exports(workshop *shop)
+{
+    const char *name = shop->program->request->name;
+    char *exports =
+        td_arena_format(&shop->arena, "{ global: tandem_%s_query; local: *; };\n", name);
+    return exports == NULL ? td_fail_memory(shop->program->context)
+                           : fill_file(shop, shop->script, exports, strlen(exports));
+}
+
+static td_status link_in(workshop *shop, LLVMMemoryBufferRef tables, FILE *output)
 {
     char *arguments[MAX_ARGUMENTS];
-    const cg_request *request = shop->program->request;
+    const cg_program *program = shop->program;
     TD_TRY(open_workshop(shop));
-    TD_TRY(fill_file(shop, shop->object, object, bytes));
-    char *exports =
-        td_arena_format(&shop->arena, "{ global: tandem_%s_query; local: *; };\n", request->name);
-    if (exports == NULL)
-        return td_fail_memory(shop->program->context);
-    TD_TRY(fill_file(shop, shop->script, exports, strlen(exports)));
+    for (size_t level = 0; level < program->level_count; level++)
+        TD_TRY(add_object(shop, level, program->levels[level].object));
+    TD_TRY(add_object(shop, program->level_count, tables));
+    TD_TRY(write_exports(shop));
     TD_TRY(list_arguments(shop, arguments));
     TD_TRY(spawn_linker(shop, arguments));
     return copy_result(shop, output);
 }
 
-td_status cg_link(const cg_program *program, const void *object, size_t bytes, FILE *output)
+td_status cg_link(const cg_program *program, LLVMMemoryBufferRef tables, FILE *output)
 {
     workshop shop = {.program = program};
     td_arena_init(&shop.arena, program->context);
-    const td_status status = link_in(&shop, object, bytes, output);
+    const td_status status = link_in(&shop, tables, output);
     close_workshop(&shop);
     return status;
 }

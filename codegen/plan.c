@@ -145,19 +145,15 @@ static bool is_loaded(const char *name)
     return false;
 }
 
-td_status cg_measure_code(td_context *context, const cg_unit *unit, uint64_t *bytes)
+static td_status measure_object(td_context *context, LLVMMemoryBufferRef buffer, uint64_t *bytes)
 {
-    LLVMMemoryBufferRef buffer = NULL;
     char *message = NULL;
-    TD_TRY(cg_unit_emit(context, unit, CG_OBJECT, &buffer));
     LLVMBinaryRef object = LLVMCreateBinary(buffer, NULL, &message);
     if (object == NULL) {
         const td_status status = td_fail(context, TD_INTERNAL, "the emitted object: %s", message);
         LLVMDisposeMessage(message);
-        LLVMDisposeMemoryBuffer(buffer);
         return status;
     }
-    *bytes = 0;
     LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(object);
     while (!LLVMObjectFileIsSectionIteratorAtEnd(object, section)) {
         const char *name = LLVMGetSectionName(section);
@@ -167,6 +163,13 @@ td_status cg_measure_code(td_context *context, const cg_unit *unit, uint64_t *by
     }
     LLVMDisposeSectionIterator(section);
     LLVMDisposeBinary(object);
-    LLVMDisposeMemoryBuffer(buffer);
+    return TD_OK;
+}
+
+td_status cg_measure_code(const cg_program *program, uint64_t *bytes)
+{
+    *bytes = 0;
+    for (size_t level = 0; level < program->level_count; level++)
+        TD_TRY(measure_object(program->context, program->levels[level].object, bytes));
     return TD_OK;
 }

@@ -99,116 +99,102 @@ void cg_program_release(cg_program *program)
         cg_weights_release(&program->weights[i]);
         cg_caches_release(&program->caches[i]);
     }
-    cg_unit_release(&program->unit);
+    cg_unit_release(&program->tables);
+    /* The first level's LLVM context is everybody's. */
+    for (size_t level = program->level_count; level-- > 0;) {
+        if (program->levels[level].object != NULL)
+            LLVMDisposeMemoryBuffer(program->levels[level].object);
+        cg_unit_release(&program->levels[level].unit);
+    }
 }
 
-/* --- lowering --- */
+/* --- code --- */
 
-/* "target.forward", or "target.forward.x86-64-v4" where there are several levels. */
-static void entry_name(const cg_program *program, size_t level, size_t model, const char *graph,
-                       char *name, size_t room)
+bool cg_entry_name(const cg_program *program, const cg_level *level, size_t model, cg_graph which,
+                   char name[CG_ENTRY_NAME_BYTES])
 {
     const bool one = program->level_count == 1;
-    snprintf(name, room, "%s.%s%s%s", program->request->models[model].name, graph, one ? "" : ".",
-             one ? "" : program->levels[level].cpu->name);
+    const cg_model *owner = &program->request->models[model];
+    snprintf(name, CG_ENTRY_NAME_BYTES, "%s.%s%s%s", owner->name, cg_graph_names[which],
+             one ? "" : ".", one ? "" : level->cpu->name);
+    return cg_model_graph(owner, which) != NULL;
 }
 
-static td_status lower_model(cg_program *program, cg_lowering *lowering, size_t level, size_t index)
+static td_status lower_model(const cg_program *program, cg_lowering *lowering,
+                             const cg_level *level, size_t index)
 {
     const cg_request *request = program->request;
     const cg_model *model = &request->models[index];
     for (unsigned which = 0; which < CG_GRAPHS; which++) {
-        const sched_graph_plan *plan = cg_find_plan(request->plan, cg_model_graph(model, which));
-        char name[128];
-        if (plan == NULL)
+        char name[CG_ENTRY_NAME_BYTES];
+        LLVMValueRef entry;
+        if (!cg_entry_name(program, level, index, which, name))
             continue;
-        entry_name(program, level, index, cg_graph_names[which], name, sizeof name);
         TD_TRY(cg_lower_graph(lowering, model, &program->weights[index], &program->caches[index],
-                              plan, name, &program->levels[level].entries[index][which]));
+                              cg_find_plan(request->plan, cg_model_graph(model, which)), name,
+                              &entry));
+        /* The tables call it from another object of the same program. */
+        LLVMSetLinkage(entry, LLVMExternalLinkage);
+        LLVMSetVisibility(entry, LLVMHiddenVisibility);
     }
     return TD_OK;
 }
 
-/* Entry points have no callers until the tables name them: they are visible while the module is
- * optimised. */
-static void keep_entries(cg_program *program, size_t level, LLVMLinkage linkage)
+static td_status lower_level(const cg_program *program, const cg_level *level)
 {
-    for (size_t i = 0; i < program->request->model_count; i++)
-        for (unsigned which = 0; which < CG_GRAPHS; which++)
-            if (program->levels[level].entries[i][which] != NULL)
-                LLVMSetLinkage(program->levels[level].entries[i][which], linkage);
-}
-
-static void keep_all_entries(cg_program *program, LLVMLinkage linkage)
-{
-    for (size_t level = 0; level < program->level_count; level++)
-        keep_entries(program, level, linkage);
-}
-
-/* Lowers and optimises one level into a unit; its entry points are left visible. */
-static td_status lower_level(cg_program *program, size_t level, const cg_unit *unit)
-{
-    td_context *context = program->context;
     cg_lowering lowering;
-    cg_lowering_init(&lowering, context, program->levels[level].cpu, unit->llvm, unit->module);
+    cg_lowering_init(&lowering, program->context, level->cpu, level->unit.llvm, level->unit.module);
     td_status status = TD_OK;
     for (size_t i = 0; i < program->request->model_count && status == TD_OK; i++)
         status = lower_model(program, &lowering, level, i);
     cg_lowering_release(&lowering);
-    if (status != TD_OK)
-        return status;
-    keep_entries(program, level, LLVMExternalLinkage);
-    return cg_unit_optimise(context, unit);
+    return status;
 }
 
-/* A further level is made in a module of its own, where its kernels' names are free. */
-static td_status join_level(cg_program *program, size_t level)
+/* What a linker makes a file of; other kinds of output are one module. */
+static bool is_linked(const cg_request *request)
+{
+    return request->emit == CG_EXECUTABLE || request->emit == CG_SHARED;
+}
+
+/* In the LLVM context of the first level, so that units can be joined. */
+static td_status create_unit(const cg_program *program, const cg_cpu *cpu, cg_unit *unit)
+{
+    const cg_request *request = program->request;
+    const cg_unit *first = &program->levels[0].unit;
+    return cg_unit_create(program->context, request->target, cpu, request->name,
+                          unit == first ? NULL : first, unit);
+}
+
+td_status cg_program_emit(cg_program *program)
 {
     td_context *context = program->context;
-    const cg_request *request = program->request;
-    cg_level *made = &program->levels[level];
-    cg_unit part = {0};
-    td_status status =
-        cg_unit_create(context, request->target, made->cpu, request->name, &program->unit, &part);
-    if (status == TD_OK)
-        status = lower_level(program, level, &part);
-    if (status == TD_OK)
-        status = cg_unit_join(context, &program->unit, &part);
-    cg_unit_release(&part);
-    for (size_t i = 0; i < request->model_count && status == TD_OK; i++)
-        for (unsigned which = 0; which < CG_GRAPHS; which++) {
-            char name[128];
-            entry_name(program, level, i, cg_graph_names[which], name, sizeof name);
-            made->entries[i][which] = LLVMGetNamedFunction(program->unit.module, name);
-        }
-    return status;
+    for (size_t i = 0; i < program->level_count; i++) {
+        cg_level *level = &program->levels[i];
+        TD_TRY(create_unit(program, level->cpu, &level->unit));
+        TD_TRY(lower_level(program, level));
+        TD_TRY(cg_unit_optimise(context, &level->unit));
+        TD_TRY(cg_unit_emit_object(context, &level->unit, !is_linked(program->request),
+                                   &level->object));
+    }
+    return TD_OK;
 }
 
-td_status cg_program_lower(cg_program *program)
+/* Needs the code: how large it is enters the plan. */
+static td_status plan_emitted(const cg_program *program, cg_plan *plan)
 {
-    const cg_request *request = program->request;
-    TD_TRY(cg_unit_create(program->context, request->target, program->levels[0].cpu, request->name,
-                          NULL, &program->unit));
-    td_status status = lower_level(program, 0, &program->unit);
-    for (size_t level = 1; level < program->level_count && status == TD_OK; level++)
-        status = join_level(program, level);
-    if (status == TD_OK)
-        keep_all_entries(program, LLVMInternalLinkage);
-    return status;
+    uint64_t code;
+    TD_TRY(cg_measure_code(program, &code));
+    return cg_plan_program(program, code + cg_table_bytes(program), plan);
 }
 
 td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *plan)
 {
     cg_program program;
-    uint64_t code = 0;
     TD_TRY(cg_program_create(context, request, &program));
-    td_status status = cg_program_lower(&program);
-    if (status == TD_OK) {
-        keep_all_entries(&program, LLVMExternalLinkage);
-        status = cg_measure_code(context, &program.unit, &code);
-    }
+    td_status status = cg_program_emit(&program);
     if (status == TD_OK)
-        status = cg_plan_program(&program, code + cg_table_bytes(&program), plan);
+        status = plan_emitted(&program, plan);
     cg_program_release(&program);
     return status;
 }
@@ -252,28 +238,71 @@ static td_status append_payload(const cg_program *program, FILE *payload, FILE *
     return TD_OK;
 }
 
-static bool is_linked(const cg_request *request)
+static td_status write_linked(const cg_program *program, FILE *payload, FILE *output)
 {
-    return request->emit == CG_EXECUTABLE || request->emit == CG_SHARED;
+    td_context *context = program->context;
+    LLVMMemoryBufferRef tables;
+    TD_TRY(cg_unit_emit_object(context, &program->tables, false, &tables));
+    td_status status = cg_link(program, tables, output);
+    LLVMDisposeMemoryBuffer(tables);
+    if (status == TD_OK)
+        status = append_payload(program, payload, output, program->request->output);
+    return status;
+}
+
+/* Nothing but the tables need reach an entry point once all is one module. */
+static void hide_entries(const cg_program *program, const cg_level *level)
+{
+    for (size_t i = 0; i < program->request->model_count; i++)
+        for (unsigned which = 0; which < CG_GRAPHS; which++) {
+            char name[CG_ENTRY_NAME_BYTES];
+            if (cg_entry_name(program, level, i, which, name))
+                LLVMSetLinkage(LLVMGetNamedFunction(program->tables.module, name),
+                               LLVMInternalLinkage);
+        }
+}
+
+static td_status emit_whole(const cg_program *program, LLVMMemoryBufferRef *buffer)
+{
+    switch (program->request->emit) {
+    case CG_BITCODE:
+        *buffer = cg_unit_emit_bitcode(&program->tables);
+        return TD_OK;
+    case CG_LLVM_IR:
+        *buffer = cg_unit_emit_text(&program->tables);
+        return TD_OK;
+    default:
+        return cg_unit_emit_object(program->context, &program->tables, false, buffer);
+    }
+}
+
+/* Joins code and tables into one module. An object costs a second emission of the code, and takes
+ * no linker. */
+static td_status write_whole(cg_program *program, FILE *output)
+{
+    td_context *context = program->context;
+    LLVMMemoryBufferRef buffer;
+    for (size_t i = 0; i < program->level_count; i++) {
+        TD_TRY(cg_unit_join(context, &program->tables, &program->levels[i].unit));
+        hide_entries(program, &program->levels[i]);
+    }
+    TD_TRY(emit_whole(program, &buffer));
+    const size_t size = LLVMGetBufferSize(buffer);
+    const bool written = fwrite(LLVMGetBufferStart(buffer), 1, size, output) == size;
+    LLVMDisposeMemoryBuffer(buffer);
+    return written ? TD_OK
+                   : td_fail(context, TD_IO, "%s: cannot be written", program->request->output);
 }
 
 /* Executables and shared libraries end with their weights; other files have them beside. */
-static td_status write_output(const cg_program *program, LLVMMemoryBufferRef buffer, FILE *payload)
+static td_status write_output(cg_program *program, FILE *payload)
 {
     td_context *context = program->context;
     const cg_request *request = program->request;
-    const char *data = LLVMGetBufferStart(buffer);
-    const size_t size = LLVMGetBufferSize(buffer);
     td_output output;
     TD_TRY(td_output_open(context, request->output, &output));
-    td_status status = TD_OK;
-    if (is_linked(request)) {
-        status = cg_link(program, data, size, output.stream);
-        if (status == TD_OK)
-            status = append_payload(program, payload, output.stream, request->output);
-    } else if (fwrite(data, 1, size, output.stream) != size) {
-        status = td_fail(context, TD_IO, "%s: cannot be written", request->output);
-    }
+    const td_status status = is_linked(request) ? write_linked(program, payload, output.stream)
+                                                : write_whole(program, output.stream);
     if (status != TD_OK) {
         td_output_discard(context, &output);
         return status;
@@ -301,45 +330,30 @@ static td_status write_weights_beside(const cg_program *program, FILE *payload)
     return status;
 }
 
-static td_status emit_code(cg_program *program, cg_plan *plan, LLVMMemoryBufferRef *buffer)
-{
-    td_context *context = program->context;
-    const cg_emit emit = is_linked(program->request) ? CG_OBJECT : program->request->emit;
-    TD_TRY(cg_program_add_tables(program, plan));
-    return cg_unit_emit(context, &program->unit, emit, buffer);
-}
-
-static td_status pack_and_write(cg_program *program, cg_plan *plan, FILE *payload)
+static td_status pack_and_write(cg_program *program, const cg_plan *plan, FILE *payload)
 {
     const cg_request *request = program->request;
     td_progress(program->context, 1, "packing %.2f MiB of weights",
                 tandem_plan_mebibytes(program->payload_bytes));
     TD_TRY(cg_pack(program, payload));
-    LLVMMemoryBufferRef buffer;
-    td_progress(program->context, 1, "emitting %s", request->output);
-    TD_TRY(emit_code(program, plan, &buffer));
-    td_status status = write_output(program, buffer, payload);
-    LLVMDisposeMemoryBuffer(buffer);
-    if (status == TD_OK && !is_linked(request))
-        status = write_weights_beside(program, payload);
-    if (status == TD_OK && request->emit != CG_EXECUTABLE && !program->bare)
-        status = cg_write_header(program);
-    return status;
+    td_progress(program->context, 1, "writing %s", request->output);
+    TD_TRY(create_unit(program, program->levels[0].cpu, &program->tables));
+    TD_TRY(cg_program_add_tables(program, plan));
+    TD_TRY(write_output(program, payload));
+    if (!is_linked(request))
+        TD_TRY(write_weights_beside(program, payload));
+    if (request->emit != CG_EXECUTABLE && !program->bare)
+        TD_TRY(cg_write_header(program));
+    return TD_OK;
 }
 
 td_status cg_program_compile(cg_program *program, cg_plan *plan)
 {
     td_context *context = program->context;
-    uint64_t code = 0;
     td_progress(context, 1, "generating code for %s, %s", program->request->target->runtime_folder,
                 program->request->cpu.name);
-    TD_TRY(cg_program_lower(program));
-    if (!program->bare) { /* without a runtime nobody reads the plan */
-        keep_all_entries(program, LLVMExternalLinkage);
-        TD_TRY(cg_measure_code(context, &program->unit, &code));
-        keep_all_entries(program, LLVMInternalLinkage);
-    }
-    TD_TRY(cg_plan_program(program, code + cg_table_bytes(program), plan));
+    TD_TRY(cg_program_emit(program));
+    TD_TRY(plan_emitted(program, plan));
     /* Beside the output: it may be larger than what temporary folders hold. */
     td_text path;
     td_text_init(&path, context);

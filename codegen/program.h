@@ -16,7 +16,8 @@
  * all of them read the same weights, caches and arena. */
 typedef struct cg_level {
     const cg_cpu *cpu;
-    LLVMValueRef entries[CG_MAX_MODELS][CG_GRAPHS]; /* NULL: there is no such graph */
+    cg_unit unit;               /* defines functions named by cg_entry_name */
+    LLVMMemoryBufferRef object; /* the same in machine code; NULL before cg_program_emit */
 } cg_level;
 
 typedef struct cg_program {
@@ -30,19 +31,28 @@ typedef struct cg_program {
     uint64_t header_hash;
     cg_level levels[CG_MAX_LEVELS]; /* from the weakest CPU on */
     size_t level_count;
-    cg_unit unit;
+    cg_unit tables;
 } cg_program;
 
 /* Checks the request and lays out weights and caches; reads no data. */
 td_status cg_program_create(td_context *context, const cg_request *request, cg_program *program);
 void cg_program_release(cg_program *program);
 
-/* Lowers and optimises the entry points into program->unit. */
-td_status cg_program_lower(cg_program *program);
+/* The name of an entry point's function: "target.forward", or "target.forward.x86-64-v4" where
+ * there are several levels. False where the model has no such graph. */
+#define CG_ENTRY_NAME_BYTES 128
+bool cg_entry_name(const cg_program *program, const cg_level *level, size_t model, cg_graph which,
+                   char name[CG_ENTRY_NAME_BYTES]);
 
-/* Adds the tables of runtime/abi.h and the query function to the lowered module. */
+/* Code comes first and is emitted once; the tables, which say how large it is, are a unit beside
+ * it. Lowers, optimises and emits the entry points of all levels. */
+td_status cg_program_emit(cg_program *program);
+/* Bytes that the emitted code takes in memory. */
+td_status cg_measure_code(const cg_program *program, uint64_t *bytes);
+
+/* Fills program->tables: the tables of runtime/abi.h and the query function. */
 td_status cg_program_add_tables(cg_program *program, const cg_plan *plan);
-/* Bytes of those tables without the tokenizer, with room for relocations. */
+/* Bytes of the tables without the tokenizer, with room for relocations. */
 uint64_t cg_table_bytes(const cg_program *program);
 
 /* What the attention over a cache does with it, as in the tables, without what is in the arena. */
@@ -50,15 +60,14 @@ void cg_describe_cache(const cg_model *model, const cg_cache *cache, tandem_cach
 
 /* The plan of a program whose code (tables included) has `code` bytes. */
 td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan);
-/* Bytes that an object file's sections take in memory. */
-td_status cg_measure_code(td_context *context, const cg_unit *unit, uint64_t *bytes);
 
 /* Writes the packed weights of all models to `stream`, one panel at a time, and sets
  * payload_hash. */
 td_status cg_pack(cg_program *program, FILE *stream);
 
-/* Links an object (with the runtime unless bare) and writes the result to `output`. */
-td_status cg_link(const cg_program *program, const void *object, size_t bytes, FILE *output);
+/* Links the code of all levels with the object of the tables (and with the runtime, unless bare)
+ * and writes the result to `output`. */
+td_status cg_link(const cg_program *program, LLVMMemoryBufferRef tables, FILE *output);
 
 /* Makes a folder of its own below TMPDIR or /tmp; its path lives in the arena. */
 td_status cg_make_folder(td_arena *arena, char **folder);

@@ -1,4 +1,4 @@
-/* The tables of runtime/abi.h as constants of the generated module, and the query function.
+/* The tables of runtime/abi.h as constants of a module of their own, and the query function.
  *
  * A table is written here as the C structure that it is (both sides are little-endian with 64-bit
  * pointers, so the layouts agree) and emitted as its bytes with pointers in between.
@@ -263,6 +263,20 @@ static td_status describe_rotary(tables *self, size_t index, tandem_rotary_info 
     return TD_OK;
 }
 
+/* An entry point, which another object defines. */
+static void set_entry(tables *self, table_image *image, size_t offset, const cg_level *level,
+                      size_t model, cg_graph which)
+{
+    char name[CG_ENTRY_NAME_BYTES];
+    if (!cg_entry_name(self->program, level, model, which, name))
+        return;
+    LLVMTypeRef frame = LLVMPointerTypeInContext(self->llvm, 0);
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(self->llvm), &frame, 1, false);
+    LLVMValueRef entry = LLVMAddFunction(self->module, name, type);
+    LLVMSetVisibility(entry, LLVMHiddenVisibility);
+    set_pointer(image, offset, entry);
+}
+
 static td_status model_row(tables *self, const cg_level *level, size_t index, LLVMValueRef *row)
 {
     const cg_program *program = self->program;
@@ -295,10 +309,10 @@ static td_status model_row(tables *self, const cg_level *level, size_t index, LL
     set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
     if (has_best)
         set_pointer(&image, offsetof(tandem_model_info, best.name), add_string(self, "best"));
-    set_pointer(&image, offsetof(tandem_model_info, forward), level->entries[index][CG_FORWARD]);
-    set_pointer(&image, offsetof(tandem_model_info, commit), level->entries[index][CG_COMMIT]);
+    set_entry(self, &image, offsetof(tandem_model_info, forward), level, index, CG_FORWARD);
+    set_entry(self, &image, offsetof(tandem_model_info, commit), level, index, CG_COMMIT);
     if (has_best)
-        set_pointer(&image, offsetof(tandem_model_info, greedy), level->entries[index][CG_GREEDY]);
+        set_entry(self, &image, offsetof(tandem_model_info, greedy), level, index, CG_GREEDY);
     if (self->head_ids[index] != NULL)
         set_pointer(&image, offsetof(tandem_model_info, head_ids), self->head_ids[index]);
     *row = image_constant(self, &image);
@@ -490,7 +504,8 @@ static td_status add_shared(tables *self)
 
 td_status cg_program_add_tables(cg_program *program, const cg_plan *plan)
 {
-    tables self = {.program = program, .llvm = program->unit.llvm, .module = program->unit.module};
+    tables self = {
+        .program = program, .llvm = program->tables.llvm, .module = program->tables.module};
     LLVMValueRef artefacts[CG_MAX_LEVELS] = {NULL};
     td_arena_init(&self.arena, program->context);
     td_status status = add_shared(&self);

@@ -6,6 +6,7 @@
 #include "tests/codegen/synthetic_llama.h"
 #include "tests/test.h"
 
+#include <dlfcn.h>
 #include <unistd.h>
 
 #define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
@@ -159,6 +160,51 @@ TEST(a_shared_library_has_a_header)
              "test \"$(nm -D --defined-only %s | grep -v ' A ' | wc -l)\" = 1", self.output);
     CHECK(system(command) == 0);
     end(&self);
+}
+
+/* Compiles and says whether the artefact describes how keys turn. */
+static bool describes_rotation(setup *self, bool *interleaved)
+{
+    cg_plan plan;
+    tandem_query query = NULL;
+    self->request.emit = CG_SHARED;
+    if (cg_compile(&self->context, &self->request, &plan) != TD_OK)
+        return false;
+    void *library = dlopen(self->output, RTLD_NOW | RTLD_LOCAL);
+    void *found = library == NULL ? NULL : dlsym(library, "tandem_tiny_query");
+    memcpy(&query, &found, sizeof query);
+    const tandem_rotary_info *rotary = &query(TANDEM_ABI_VERSION)->models[0].rotary;
+    const bool described = rotary->frequencies != NULL && rotary->count == tiny.head_size / 2;
+    *interleaved = rotary->interleaved != 0;
+    dlclose(library);
+    return described;
+}
+
+/* Turns the keys of one layer, or of both, in pairs that lie side by side. */
+static void interleave_keys(const cg_model *model, bool all)
+{
+    bool first = true;
+    for (ir_node *node = model->forward->first; node != NULL; node = node->next)
+        if (node->op == IR_OP_cached_attention && (first || all)) {
+            ir_node_set_int(node->inputs[1]->producer, "interleaved", 1);
+            first = false;
+        }
+}
+
+TEST(only_a_rotation_of_all_layers_is_described)
+{
+    if (!has_runtime())
+        SKIP("the runtime archive is not built");
+    for (int changed = 0; changed <= 2; changed++) {
+        setup self;
+        bool interleaved = false;
+        CHECK(begin(&self));
+        if (changed > 0)
+            interleave_keys(&self.model, changed == 2);
+        CHECK(describes_rotation(&self, &interleaved) == (changed != 1));
+        CHECK(interleaved == (changed == 2));
+        end(&self);
+    }
 }
 
 TEST(a_failure_leaves_the_old_file)
