@@ -6,18 +6,19 @@
 #include <math.h>
 #include <string.h>
 
-#define BIN_KEPT     0.998 /* of a bin's counts, at each further count */
-#define UNTRIED_KEPT 0.997 /* the same, each time that nothing was drafted */
-#define TEXT_KEPT    0.99  /* of a text's */
-#define SEEN_KEPT    0.995 /* of how often bins come up */
-#define RATE_MOST    0.97  /* that anything is kept; a node's worth stays finite */
-#define NODES_RATE   0.1   /* how fast the mean size of trees follows */
-#define ROUND_KEPT   0.98  /* of tokens and seconds, at each further round */
-#define BIN_WEIGHT   24.0  /* counts that a bin's prior rate is worth */
-#define ALL_WEIGHT   6.0   /* tokens that the prior's common level is worth */
-#define TEXT_WEIGHT  10.0    /* tokens that all texts are worth against this one */
-#define LATER_PRIOR  0.7   /* rate of a later child over that of the first */
-#define LATER_WEIGHT 2.0
+#define BIN_KEPT       0.998 /* of a bin's counts, at each further count */
+#define UNTRIED_KEPT   0.997  /* the same, each time that it came up and nothing was drafted */
+#define IDLE_FORGOTTEN 0.001 /* part of all counts, for each round that drafted nothing */
+#define TEXT_KEPT      0.99  /* of a text's */
+#define SEEN_KEPT      0.995 /* of how often bins come up */
+#define RATE_MOST      0.97  /* that anything is kept; a node's worth stays finite */
+#define NODES_RATE     0.1   /* how fast the mean size of trees follows */
+#define ROUND_KEPT     0.98  /* of tokens and seconds, at each further round */
+#define BIN_WEIGHT     6.0  /* counts that a bin's prior rate is worth */
+#define ALL_WEIGHT     6.0   /* tokens that the prior's common level is worth */
+#define TEXT_WEIGHT    10.0  /* tokens that all texts are worth against this one */
+#define LATER_PRIOR    0.7   /* rate of a later child over that of the first */
+#define LATER_WEIGHT   2.0
 
 #define ALLOWANCE     3.0   /* loss, in tokens' time, beyond which nothing is drafted */
 #define GO_ON         0.99  /* speed over plain decoding's at which drafting goes on */
@@ -115,18 +116,21 @@ static double rate_of(const rt_regime *regime, unsigned bin, unsigned order)
 }
 
 /* What was seen long ago counts for less, so that what was given up is tried again. */
-static void age_bin(rt_regime *regime, unsigned bin)
+static void age_bin(rt_regime *regime, unsigned bin, double kept)
 {
-    regime->tried[bin] *= UNTRIED_KEPT;
-    regime->kept[bin] *= UNTRIED_KEPT;
+    regime->tried[bin] *= kept;
+    regime->kept[bin] *= kept;
 }
 
-static void age_all(rt_regime *regime)
+/* A node whose distribution is in this bin gets so many children and no more. */
+static void age_untried(rt_regime *regime, unsigned bin, uint8_t children)
 {
-    for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++)
-        age_bin(regime, bin);
-    regime->text_kept *= TEXT_KEPT;
-    regime->text_expected *= TEXT_KEPT;
+    if (children == 0) {
+        age_bin(regime, bin, UNTRIED_KEPT);
+    } else if (children < RT_CHOOSE_CHILDREN) {
+        regime->expected[children] *= UNTRIED_KEPT;
+        regime->later[children] *= UNTRIED_KEPT;
+    }
 }
 
 /* --- what pays --- */
@@ -224,6 +228,7 @@ static void plan_once(rt_regime *regime, const double *round_seconds, const doub
     const outlook root = look_below(regime, seen[0], &prices, tokens, seconds, 1);
     const double drafted = root.seconds + level_seconds[1];
     regime->promised = (1 + root.tokens) / (round_seconds[0] + drafted);
+    regime->gain = root.tokens - regime->speed * drafted;
     /* Going on costs less than beginning again, for which the drafter has to be brought up to date.
      */
     regime->pays = regime->promised * round_seconds[0] > (regime->pays ? GO_ON : 1);
@@ -236,11 +241,15 @@ static void enter_regime(rt_chooser *chooser, double temperature)
     chooser->regime = &chooser->regimes[regime_of(temperature)];
 }
 
-/* Nothing is known of this text. */
+/* Nothing is known of this text, and what was not tried in others less than it was. */
 static void begin_text(rt_chooser *chooser, double temperature)
 {
     enter_regime(chooser, temperature);
-    chooser->regime->text_kept = chooser->regime->text_expected = 0;
+    rt_regime *regime = chooser->regime;
+    regime->text_kept = regime->text_expected = 0;
+    for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++)
+        age_bin(regime, bin, 1 - regime->untried);
+    regime->untried = 0;
 }
 
 static void plan(rt_chooser *chooser)
@@ -306,8 +315,25 @@ bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, 
     const double plain = chooser->round_seconds[0], price = chooser->catch_up_seconds * behind;
     if (regime->rounds >= PROVEN_ROUNDS)
         return regime->pays && price < left * (plain - 1 / regime->promised);
-    return regime->pays && chooser->level_seconds[1] <= UNPROVEN_PASS * plain &&
-           price <= UNPROVEN_GAIN * left * plain;
+    if (!regime->pays || chooser->level_seconds[1] > UNPROVEN_PASS * plain ||
+        price > UNPROVEN_GAIN * left * plain)
+        return false;
+    chooser->loss += fmin(price, ALLOWANCE / 2 * plain);
+    return true;
+}
+
+/* Whether to bring the drafter up to date, of which copies get ahead: as soon as waiting for it has
+ * missed as much as it costs, which never comes to more than twice the best that could be done. */
+static bool is_worth_catching_up(rt_chooser *chooser, double behind)
+{
+    const rt_regime *regime = chooser->regime;
+    if (behind > LITTLE_BEHIND * chooser->round_seconds[0]) {
+        chooser->missed += fmax(regime->gain, 0) / regime->speed;
+        if (chooser->missed < behind)
+            return false;
+    }
+    chooser->missed = 0;
+    return true;
 }
 
 /* Whether to draft: because it pays, or to see whether it does. */
@@ -320,7 +346,7 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
     const bool trusted = regime->rounds >= PROVEN_ROUNDS || allowance > 0;
     const bool invests = behind <= fmax(LITTLE_BEHIND * plain, investment(chooser, round));
     if (regime->pays && trusted && invests)
-        return true;
+        return is_worth_catching_up(chooser, behind);
     if (regime->look > 0) {
         regime->look--;
         chooser->forced = true;
@@ -357,42 +383,74 @@ static bool needs_plain_time(const rt_chooser *chooser)
     return age >= (little ? REFRESH_LITTLE : REFRESH_MUCH);
 }
 
-uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
+/* The table of costs ends with RT_COST_SIZES - 1 tokens, one of which is the root; sizes that
+ * nothing is known about are approached step by step. */
+static uint32_t most_nodes(const rt_chooser *chooser, uint32_t room)
 {
-    const rt_regime *before = chooser->regime;
-    enter_regime(chooser, round->temperature);
+    const uint32_t known = rt_costs_largest(&chooser->costs, RT_COST_TARGET);
+    uint32_t most = room < RT_COST_SIZES - 2 ? room : RT_COST_SIZES - 2;
+    if (!chooser->costs.replayed && most > 2 * known)
+        most = 2 * known;
+    return most;
+}
+
+/* Whether to copy out of the text what is there: it must gain more than the drafter would. */
+static bool decide_to_copy(rt_chooser *chooser, const rt_choose_round *round)
+{
+    rt_regime *regime = chooser->regime;
+    if (round->agree == 0)
+        return false;
+    double gain;
+    const uint32_t length =
+        rt_copy_length(&regime->copies, round->agree, chooser->round_seconds, regime->speed,
+                       most_nodes(chooser, round->copied), &gain);
+    if (length > 0 && gain > (regime->pays ? regime->gain : 0)) {
+        chooser->most = length;
+        chooser->agree = round->agree;
+        return true;
+    }
+    rt_copy_pass_over(&regime->copies, round->agree);
+    return false;
+}
+
+static void forget_round(rt_chooser *chooser)
+{
     chooser->passes_before = chooser->costs.pass_seconds;
     chooser->forced = false;
+    chooser->agree = 0;
     chooser->chosen = 0;
     chooser->spent = 0;
     chooser->invested = 0;
     chooser->most = 0;
     chooser->path[0] = 1;
+}
+
+rt_choose_source rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round)
+{
+    const rt_regime *before = chooser->regime;
+    enter_regime(chooser, round->temperature);
+    forget_round(chooser);
     /* The first pass behind a prompt finds the cache full of other things. */
     chooser->costs.ignored =
         round->first && rt_costs_age(&chooser->costs, RT_COST_TARGET, 1) != UINT32_MAX;
     rt_regime *regime = chooser->regime;
-    if (round->nodes == 0 || round->levels == 0 || (round->first && round->behind > CATCH_UP) ||
-        needs_plain_time(chooser))
-        return 0;
+    if ((round->first && round->behind > CATCH_UP) || needs_plain_time(chooser))
+        return RT_CHOOSE_PLAIN;
     if (plan_is_due(regime) || regime != before || chooser->fresh)
         plan(chooser);
-    if (!decide(chooser, round)) {
+    if (decide_to_copy(chooser, round))
+        return RT_CHOOSE_COPY;
+    if (round->nodes == 0 || round->levels == 0 || !decide(chooser, round)) {
         regime->idle++;
-        return 0;
+        return RT_CHOOSE_PLAIN;
     }
     /* A large investment is not held against drafting before it could pay off. */
     chooser->invested =
         fmin(catch_up_seconds(chooser, round->behind), ALLOWANCE / 2 * chooser->round_seconds[0]);
     chooser->levels = round->levels;
-    /* The table ends with RT_COST_SIZES - 1 tokens, one of which is the root. */
-    chooser->most = round->nodes < RT_COST_SIZES - 2 ? round->nodes : RT_COST_SIZES - 2;
-    /* Sizes that nothing is known about are approached step by step. */
-    const uint32_t known = rt_costs_largest(&chooser->costs, RT_COST_TARGET);
-    if (!chooser->costs.replayed && chooser->most > 2 * known)
-        chooser->most = 2 * known;
+    chooser->most = most_nodes(chooser, round->nodes);
     regime->rounds++;
-    return chooser->most;
+    return RT_CHOOSE_DRAFTER;
 }
 
 void rt_choose_narrow(rt_chooser *chooser, uint32_t nodes, uint32_t levels)
@@ -456,14 +514,17 @@ uint8_t rt_choose_children(rt_chooser *chooser, const rt_tree *tree, uint32_t no
         chooser->chosen++;
         left -= child;
     }
-    if (children == 0)
-        age_bin(regime, bin);
+    age_untried(regime, bin, children);
     return children;
 }
 
 void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node, uint32_t kept)
 {
     rt_regime *regime = chooser->regime;
+    if (chooser->agree > 0) {
+        rt_copy_note(&regime->copies, chooser->agree, kept != 0);
+        return;
+    }
     const unsigned bin = chooser->bins[node];
     uint32_t order = 0;
     for (uint32_t child = 0; (child = rt_tree_next_child(tree, node, child)) != 0; order++) {
@@ -483,18 +544,15 @@ void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node,
     }
 }
 
-/* What a round that drafted brought and cost, by the table. */
-static void account(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens)
+/* What a round that the drafter drafted brought and cost, by the table. */
+static void account(rt_regime *regime, const rt_tree *tree, uint32_t tokens, double seconds)
 {
     const uint32_t nodes = tree->count - 1;
-    rt_regime *regime = chooser->regime;
-    const double seconds = chooser->spent + chooser->round_seconds[nodes];
     regime->nodes += NODES_RATE * (nodes - regime->nodes);
     if (tree->levels > 0)
         regime->width += NODES_RATE * ((double)nodes / tree->levels - regime->width);
     regime->round_tokens = regime->round_tokens * ROUND_KEPT + tokens;
     regime->round_seconds = regime->round_seconds * ROUND_KEPT + seconds;
-    chooser->loss += chooser->invested + seconds - tokens * chooser->round_seconds[0];
 }
 
 void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, double seconds)
@@ -507,13 +565,20 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
     chooser->fresh = rt_costs_young(&chooser->costs, RT_COST_TARGET, tree->count);
     if (chooser->most == 0) {
         chooser->counts.plain++;
-        age_all(chooser->regime);
+        chooser->regime->text_kept *= TEXT_KEPT;
+        chooser->regime->text_expected *= TEXT_KEPT;
+        chooser->regime->untried += (1 - chooser->regime->untried) * IDLE_FORGOTTEN;
     }
     if (chooser->regime->speed == 0)
         return;
-    if (chooser->most > 0)
-        account(chooser, tree, tokens);
-    const double forgiven = FORGIVEN * tokens * chooser->round_seconds[0];
+    const double plain = tokens * chooser->round_seconds[0];
+    if (chooser->most > 0) {
+        const double spent = chooser->spent + chooser->round_seconds[nodes];
+        chooser->loss += chooser->invested + spent - plain;
+        if (chooser->agree == 0)
+            account(chooser->regime, tree, tokens, spent);
+    }
+    const double forgiven = FORGIVEN * plain;
     chooser->loss = fmax(chooser->loss - forgiven, -CREDIT * chooser->round_seconds[0]);
 }
 

@@ -28,6 +28,7 @@
 #ifndef TANDEM_RUNTIME_CHOOSE_H
 #define TANDEM_RUNTIME_CHOOSE_H
 
+#include "runtime/copy.h"
 #include "runtime/costs.h"
 #include "runtime/tree.h"
 
@@ -47,6 +48,8 @@ typedef struct rt_regime {
     double expected[RT_CHOOSE_CHILDREN], later[RT_CHOOSE_CHILDREN]; /* children by order */
     double text_kept, text_expected; /* first children of late in this text, and how many would
                                         have been kept in any text */
+    rt_copy_record copies;
+    double untried; /* part of the counts that the next text forgets */
     /* What follows from them. */
     double usual[RT_CHOOSE_BINS];           /* a first child is kept, in texts on the average */
     double rates[RT_CHOOSE_BINS];           /* the same in this text */
@@ -57,6 +60,7 @@ typedef struct rt_regime {
     double round_tokens, round_seconds;     /* of late rounds that drafted; seconds by the table */
     double nodes, width; /* of a tree and of its levels, on the average of late */
     double promised;     /* tokens per second that the last plan expects */
+    double gain;         /* tokens of a round more than its longer time would bring at `speed` */
     bool pays;
     /* When to think again. */
     uint32_t idle;            /* rounds that drafted nothing since then */
@@ -75,7 +79,8 @@ typedef struct rt_chooser {
     rt_costs costs;
     rt_regime regimes[RT_CHOOSE_REGIMES];
     rt_choose_counts counts;
-    double loss; /* seconds lost to drafts, by the table of costs */
+    double loss;   /* seconds lost to drafts, by the table of costs */
+    double missed; /* seconds that drafts would have gained, had the drafter been up to date */
     /* Seconds: of a target's pass and the rest of a round, by draft tokens; of a drafter's pass, by
      * tokens. */
     double round_seconds[RT_COST_SIZES], level_seconds[RT_COST_SIZES];
@@ -83,6 +88,7 @@ typedef struct rt_chooser {
     /* The current round. */
     rt_regime *regime;
     bool greedy, forced;
+    uint32_t agree;         /* of the copy that is this round's draft; 0: it is none */
     bool fresh;             /* the last round told something new about costs */
     bool warming;           /* the last round was plain so that the next one is like its kind */
     uint32_t most, chosen;  /* nodes */
@@ -100,7 +106,9 @@ typedef struct rt_choose_round {
     uint32_t nodes, levels; /* most that there is room for; 0: no draft */
     uint32_t behind;        /* tokens that the drafter has to pass before it can draft */
     uint32_t left;          /* tokens wanted, about */
-    bool first;             /* no token of this text has been written yet */
+    uint32_t agree;  /* tokens that agree with a place that can be copied; 0: there is none */
+    uint32_t copied; /* most tokens of a copy that there is room for */
+    bool first;      /* no token of this text has been written yet */
 } rt_choose_round;
 
 /* Forgets everything that was learned. The bytes are those that a pass of each model reads. */
@@ -111,10 +119,17 @@ void rt_choose_clear(rt_chooser *chooser, uint64_t target_bytes, uint64_t drafte
  * drafter is brought up to date later, if ever, where this says no. */
 bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left);
 
-/* Begins a round. Returns the most nodes that its tree may have; 0: plain decoding, the drafter
- * stays where it is. Then only rt_choose_end follows. A first round with much to catch up is plain,
- * so that the first token does not wait for the drafter. */
-uint32_t rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round);
+/* Where a round's draft comes from. */
+typedef enum rt_choose_source {
+    RT_CHOOSE_PLAIN,   /* there is none, and the drafter stays where it is */
+    RT_CHOOSE_COPY,    /* the text itself: a chain of chooser->most tokens, no less */
+    RT_CHOOSE_DRAFTER, /* a tree of chooser->most nodes at most */
+} rt_choose_source;
+
+/* Begins a round. Unless the drafter drafts only rt_choose_verified and rt_choose_end follow. A
+ * first round with much to catch up is plain, so that the first token does not wait for the
+ * drafter. */
+rt_choose_source rt_choose_begin(rt_chooser *chooser, const rt_choose_round *round);
 
 /* Lowers what the round that has begun may do: the drafter had to be brought up to date, and has
  * less room now. To be called before rt_choose_deeper. */

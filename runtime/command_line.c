@@ -20,6 +20,8 @@ const char rt_help[] =
     "  --prompt TEXT          the text to continue\n"
     "  --prompt-file FILE     the same, from a file (less one newline at its end)\n"
     "  --prompt-ids 1,2,3     token ids instead of a text\n"
+    "  --prompts FILE         several texts, with empty lines between them, each to be continued\n"
+    "  --sessions N           as many of them at a time, which take turns (1)\n"
     "  --restore FILE         go on with a saved session, behind which a prompt may come\n"
     "  --save FILE            save the session at the end (--max-tokens 0: only the prompt)\n"
     "\n"
@@ -68,7 +70,8 @@ const char rt_help[] =
     "  %1$s --temperature 0.8 --seed 7 --max-tokens 100 < prompt.txt\n"
     "  %1$s --prompt 'Once' --draft 0 --memory-budget 48M --stats=json 2> figures.json\n"
     "  %1$s --prompt-file long.txt --max-tokens 0 --save long.session\n"
-    "  %1$s --restore long.session --prompt ' And then' --stop . --stop '!'\n";
+    "  %1$s --restore long.session --prompt ' And then' --stop . --stop '!'\n"
+    "  %1$s --prompts questions.txt --sessions 4 > answers.txt\n";
 
 /* What an option's value is. */
 typedef enum value_kind {
@@ -96,6 +99,8 @@ static const option_row rows[] = {
     {"prompt", VALUE_TEXT, FIELD(prompt), 0, "a text"},
     {"prompt-file", VALUE_TEXT, FIELD(prompt_file), 0, "a file name"},
     {"prompt-ids", VALUE_TEXT, FIELD(prompt_ids), 0, "ids separated by commas"},
+    {"prompts", VALUE_TEXT, FIELD(prompts), 0, "a file name"},
+    {"sessions", VALUE_COUNT, FIELD(open.sessions), 1, "a number, 1 or more"},
     {"max-tokens", VALUE_COUNT, FIELD(generate.max_tokens), 0, "a number from 0 to 4294967295"},
     {"temperature", VALUE_REAL, FIELD(generate.temperature), 0, "a number, 0 or more"},
     {"seed", VALUE_SEED, FIELD(generate.seed), 0, "a number from 0 to 2^64 - 1"},
@@ -232,12 +237,29 @@ static bool refuse(tandem_error *error, const char *sentence, const char *what)
     return false;
 }
 
+/* Options that exclude each other. */
+static bool check_together(const rt_command *command, tandem_error *error)
+{
+    const int prompts = (command->prompt != NULL) + (command->prompt_file != NULL) +
+                        (command->prompt_ids != NULL) + (command->prompts != NULL);
+    if (prompts > 1)
+        return refuse(error, "%s can be given only one at a time",
+                      "--prompt, --prompt-file, --prompt-ids and --prompts");
+    if (command->prompts != NULL && (command->save != NULL || command->restore != NULL))
+        return refuse(error, "%s are of one session, and --prompts has one for each text",
+                      "--save and --restore");
+    if (command->prompts == NULL && command->open.sessions > 1)
+        return refuse(error, "%s take turns over several texts: give --prompts FILE", "--sessions");
+    return true;
+}
+
 bool rt_read_command_line(int count, char **arguments, rt_command *command, tandem_error *error)
 {
     struct option table[ROW_COUNT + 1] = {0};
     for (size_t i = 0; i < ROW_COUNT; i++)
         table[i] = (struct option){rows[i].name, argument_rule(rows[i].kind), NULL, (int)i};
     *command = (rt_command){
+        .open = {.sessions = 1},
         .generate = {.max_tokens = TANDEM_TOKENS_DEFAULT},
     };
     optind = 0; /* start afresh: may be called more than once */
@@ -263,9 +285,5 @@ bool rt_read_command_line(int count, char **arguments, rt_command *command, tand
     if (optind < count)
         return refuse(error, "\"%s\" is no option; a prompt is given by --prompt TEXT",
                       arguments[optind]);
-    if ((command->prompt != NULL) + (command->prompt_file != NULL) + (command->prompt_ids != NULL) >
-        1)
-        return refuse(error, "%s can be given only one at a time",
-                      "--prompt, --prompt-file and --prompt-ids");
-    return true;
+    return check_together(command, error);
 }

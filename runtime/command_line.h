@@ -15,6 +15,7 @@ typedef struct rt_command {
     rt_action action;
     const char *prompt, *prompt_file; /* NULL: not given */
     const char *prompt_ids;           /* "1,2,3" */
+    const char *prompts;              /* file of several, with empty lines between them */
     bool echo, ids;
     rt_report report;
     const char *save, *restore; /* files of sessions; NULL: none */

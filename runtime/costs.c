@@ -161,7 +161,7 @@ int rt_costs_print(const rt_costs *costs, uint64_t artefact_hash, char *text, si
 static tandem_status refuse_line(tandem_error *error, const char *file, unsigned line,
                                  const char *accepted)
 {
-    return rt_fail(error, TANDEM_INVALID, "%s, line %u: %s is accepted here", file, line, accepted);
+    return rt_fail(error, TANDEM_REFUSED, "%s, line %u: %s is accepted here", file, line, accepted);
 }
 
 /* Reads " SIZE:MICROSECONDS" as often as it comes, up to the end of the line. */
@@ -212,7 +212,7 @@ tandem_status rt_costs_parse(rt_costs *costs, uint64_t artefact_hash, const char
                                 (unsigned long long)artefact_hash);
     if (strncmp(text, expected, (size_t)length) != 0) {
         expected[length - 1] = '\0';
-        return rt_fail(error, TANDEM_INVALID,
+        return rt_fail(error, TANDEM_REFUSED,
                        "%s, line 2: the costs are those of another program: this one's begin with "
                        "\"%s\"",
                        file, expected);

@@ -74,7 +74,7 @@ void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_
  * microseconds by size, one line for each kind that has any. */
 int rt_costs_print(const rt_costs *costs, uint64_t artefact_hash, char *text, size_t capacity);
 
-/* Reads such a text: from then on costs are replayed. TANDEM_INVALID, and costs unchanged, when it
+/* Reads such a text: from then on costs are replayed. TANDEM_REFUSED, and costs unchanged, when it
  * is none, of another version or of another artefact; the sentence names `file` and the line. */
 tandem_status rt_costs_parse(rt_costs *costs, uint64_t artefact_hash, const char *file,
                              const char *text, tandem_error *error);

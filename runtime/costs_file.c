@@ -26,7 +26,7 @@ tandem_status rt_costs_load(rt_costs *costs, uint64_t artefact_hash, const char 
     char text[MOST_TEXT];
     const int descriptor = open(file, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
-        return refuse_file(error, TANDEM_INVALID, file, "read");
+        return refuse_file(error, TANDEM_FAILED, file, "read");
     size_t length = 0;
     ssize_t count = 1;
     while (count > 0 && length < sizeof text) {
@@ -37,9 +37,9 @@ tandem_status rt_costs_load(rt_costs *costs, uint64_t artefact_hash, const char 
     close(descriptor);
     errno = failure;
     if (count < 0)
-        return refuse_file(error, TANDEM_INVALID, file, "read");
+        return refuse_file(error, TANDEM_FAILED, file, "read");
     if (length == sizeof text)
-        return rt_fail(error, TANDEM_INVALID, "%s: a file of costs has less than %d bytes", file,
+        return rt_fail(error, TANDEM_REFUSED, "%s: a file of costs has less than %d bytes", file,
                        MOST_TEXT);
     text[length] = '\0';
     return rt_costs_parse(costs, artefact_hash, file, text, error);

@@ -17,64 +17,55 @@ static tandem_stop find_stop(const tandem_session *session, uint32_t left)
     return TANDEM_STOP_NONE;
 }
 
-/* Where text goes. */
-typedef struct text_writer {
-    tandem_session *session;
-    rt_stop_text stop;
-    bool show_special;
-    tandem_callback callback;
-    void *user;
-    bool cancelled;
-} text_writer;
-
-static void hand_out(text_writer *writer, size_t bytes, const int32_t *ids, size_t count)
+static void hand_out(rt_generation *self, size_t bytes, const int32_t *ids, size_t count)
 {
-    tandem_piece piece = {writer->session->text, bytes, ids, count};
-    if (writer->callback != NULL && !writer->callback(writer->user, &piece))
-        writer->cancelled = true;
+    tandem_piece piece = {self->session->text, bytes, ids, count};
+    if (self->callback != NULL && !self->callback(self->user, &piece))
+        self->cancelled = true;
 }
 
 /* The text that a token adds, less what may begin a stop text. `text` has room for
  * RT_STOP_BYTES beside a token. */
-static size_t decode(text_writer *writer, int32_t id, char *text)
+static size_t decode(rt_generation *self, int32_t id, char *text)
 {
-    tandem_session *session = writer->session;
+    tandem_session *session = self->session;
     const rt_tokenizer *tokenizer = session->model->tokenizer;
-    if (writer->stop.count == 0)
-        return rt_decoder_push(&session->decoder, tokenizer, id, writer->show_special, text);
+    if (self->stop.count == 0)
+        return rt_decoder_push(&session->decoder, tokenizer, id, self->rule.show_special, text);
     char *piece = text + RT_STOP_BYTES;
-    size_t bytes = rt_decoder_push(&session->decoder, tokenizer, id, writer->show_special, piece);
-    return rt_stop_push(&writer->stop, piece, bytes, text);
+    size_t bytes =
+        rt_decoder_push(&session->decoder, tokenizer, id, self->rule.show_special, piece);
+    return rt_stop_push(&self->stop, piece, bytes, text);
 }
 
 /* Gives the callback a round's tokens; in several pieces when their text is very long. */
-static void write_tokens(text_writer *writer, const int32_t *ids, size_t count)
+static void write_tokens(rt_generation *self, const int32_t *ids, size_t count)
 {
-    tandem_session *session = writer->session;
+    tandem_session *session = self->session;
     const rt_tokenizer *tokenizer = session->model->tokenizer;
     size_t bytes = 0, first = 0;
     for (size_t i = 0; i < count && tokenizer != NULL; i++) {
         if (bytes + rt_decoder_most_bytes(tokenizer) + RT_STOP_BYTES > sizeof session->text) {
-            hand_out(writer, bytes, ids + first, i - first);
+            hand_out(self, bytes, ids + first, i - first);
             first = i;
             bytes = 0;
         }
-        bytes += decode(writer, ids[i], session->text + bytes);
+        bytes += decode(self, ids[i], session->text + bytes);
     }
-    hand_out(writer, bytes, ids + first, count - first);
+    hand_out(self, bytes, ids + first, count - first);
 }
 
-static void finish_text(text_writer *writer)
+static void finish_text(rt_generation *self)
 {
-    tandem_session *session = writer->session;
+    tandem_session *session = self->session;
     if (session->model->tokenizer == NULL)
         return;
     char *text = session->text, *piece = text + RT_STOP_BYTES;
     size_t bytes = rt_decoder_finish(&session->decoder, piece);
-    bytes = rt_stop_push(&writer->stop, piece, bytes, text);
-    bytes += rt_stop_finish(&writer->stop, text + bytes);
+    bytes = rt_stop_push(&self->stop, piece, bytes, text);
+    bytes += rt_stop_finish(&self->stop, text + bytes);
     if (bytes > 0)
-        hand_out(writer, bytes, NULL, 0);
+        hand_out(self, bytes, NULL, 0);
 }
 
 /* What is generated goes on after the session's text; the first word of a text would lose its
@@ -164,45 +155,64 @@ static void prefill(tandem_session *session, const rt_rule *rule, uint32_t left)
     memset(session->counts.pass_seconds, 0, sizeof session->counts.pass_seconds);
 }
 
+tandem_status rt_generation_begin(tandem_session *session, const tandem_generate_options *options,
+                                  tandem_callback callback, void *user, rt_generation *self)
+{
+    options = options == NULL ? &plain_options : options;
+    *self = (rt_generation){.session = session, .callback = callback, .user = user};
+    self->most = options->max_tokens == 0 ? TANDEM_TOKENS_DEFAULT : options->max_tokens;
+    tandem_status status = read_rule(session, options, &self->rule);
+    if (status == TANDEM_OK)
+        status =
+            rt_stop_start(&self->stop, options->stop, options->stop_count, &session->model->error);
+    if (status != TANDEM_OK)
+        return status;
+    self->rule.stop = &self->stop;
+    rt_counts *counts = &session->counts;
+    *counts = (rt_counts){.prompt_tokens = session->length - session->caches[RT_TARGET].fed};
+    start_text(session);
+    counts->stop = find_stop(session, self->most);
+    if (counts->stop == TANDEM_STOP_NONE)
+        prefill(session, &self->rule, self->most);
+    return TANDEM_OK;
+}
+
+bool rt_generation_step(rt_generation *self)
+{
+    tandem_session *session = self->session;
+    rt_counts *counts = &session->counts;
+    if (counts->stop != TANDEM_STOP_NONE)
+        return false;
+    const double start = rt_seconds();
+    const uint32_t before = session->length;
+    if (rt_round(session, &self->rule, self->most - (uint32_t)counts->tokens))
+        counts->stop = TANDEM_STOP_END;
+    write_tokens(self, session->ids + before, session->length - before);
+    if (self->stop.found)
+        counts->stop = TANDEM_STOP_TEXT;
+    if (counts->stop == TANDEM_STOP_NONE)
+        counts->stop = find_stop(session, self->most - (uint32_t)counts->tokens);
+    if (counts->stop == TANDEM_STOP_NONE && self->cancelled)
+        counts->stop = TANDEM_STOP_CANCELLED;
+    counts->seconds += rt_seconds() - start;
+    return counts->stop == TANDEM_STOP_NONE;
+}
+
+void rt_generation_end(rt_generation *self)
+{
+    if (!self->cancelled)
+        finish_text(self);
+}
+
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user)
 {
-    rt_rule rule;
-    options = options == NULL ? &plain_options : options;
-    text_writer writer = {.session = session,
-                          .show_special = options->show_special,
-                          .callback = callback,
-                          .user = user};
-    tandem_status status = read_rule(session, options, &rule);
-    if (status == TANDEM_OK)
-        status =
-            rt_stop_start(&writer.stop, options->stop, options->stop_count, &session->model->error);
+    rt_generation generation;
+    tandem_status status = rt_generation_begin(session, options, callback, user, &generation);
     if (status != TANDEM_OK)
         return status;
-    rule.stop = &writer.stop;
-    rt_counts *counts = &session->counts;
-    *counts = (rt_counts){.prompt_tokens = session->length - session->caches[RT_TARGET].fed};
-    const uint64_t most = options->max_tokens == 0 ? TANDEM_TOKENS_DEFAULT : options->max_tokens;
-    start_text(session);
-    counts->stop = find_stop(session, (uint32_t)most);
-    if (counts->stop == TANDEM_STOP_NONE)
-        prefill(session, &rule, (uint32_t)most);
-
-    double start = rt_seconds();
-    while (counts->stop == TANDEM_STOP_NONE) {
-        uint32_t before = session->length;
-        if (rt_round(session, &rule, (uint32_t)(most - counts->tokens)))
-            counts->stop = TANDEM_STOP_END;
-        write_tokens(&writer, session->ids + before, session->length - before);
-        if (writer.stop.found)
-            counts->stop = TANDEM_STOP_TEXT;
-        if (counts->stop == TANDEM_STOP_NONE)
-            counts->stop = find_stop(session, (uint32_t)(most - counts->tokens));
-        if (counts->stop == TANDEM_STOP_NONE && writer.cancelled)
-            counts->stop = TANDEM_STOP_CANCELLED;
-    }
-    if (!writer.cancelled)
-        finish_text(&writer);
-    counts->seconds = rt_seconds() - start;
+    while (rt_generation_step(&generation))
+        ;
+    rt_generation_end(&generation);
     return TANDEM_OK;
 }

@@ -25,6 +25,11 @@ enum { RT_TARGET, RT_DRAFTER };
 tandem_status rt_fail(tandem_error *error, tandem_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+static inline uint32_t rt_smaller(uint32_t left, uint32_t right)
+{
+    return left < right ? left : right;
+}
+
 /* --- what an artefact needs --- */
 
 /* TANDEM_REFUSED names the first feature of the comma separated list that this processor lacks or
@@ -164,6 +169,8 @@ void rt_session_destroy(tandem_session *session);
 void rt_session_clear(tandem_session *session);
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count);
 tandem_status rt_feed_text(tandem_session *session, const char *text, size_t bytes);
+/* TANDEM_FULL, for a text that rt_tokenizer_encode() had no room for. */
+tandem_status rt_refuse_text(tandem_model *model, size_t bytes);
 /* The arena when it is large enough (no pass is running), else memory kept for it. */
 void *rt_text_scratch(const tandem_model *model, uint64_t *bytes);
 
@@ -185,6 +192,28 @@ typedef struct rt_rule {
  * one that completes a stop text, are dropped. Returns whether there was one. */
 bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left);
 
+/* A generation between two of its rounds. */
+typedef struct rt_generation {
+    tandem_session *session;
+    rt_rule rule;
+    rt_stop_text stop;
+    tandem_callback callback; /* may be NULL */
+    void *user;
+    uint32_t most;  /* tokens */
+    bool cancelled; /* by the callback */
+} rt_generation;
+
+/* Begins to generate: passes the prompt through the models. `generation` must stay where it is
+ * until it ends. On failure it has not begun. */
+tandem_status rt_generation_begin(tandem_session *session, const tandem_generate_options *options,
+                                  tandem_callback callback, void *user, rt_generation *generation);
+/* One round; false when none is possible any more. Other sessions of the model may have rounds in
+ * between. */
+bool rt_generation_step(rt_generation *generation);
+/* Hands out what was held back. */
+void rt_generation_end(rt_generation *generation);
+
+/* All of it. */
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user);
 

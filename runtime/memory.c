@@ -112,9 +112,10 @@ static tandem_status choose(const tandem_artefact *artefact, const tandem_option
     tandem_status status = check_numbers(options, sizes, most, error);
     if (status != TANDEM_OK)
         return status;
-    uint32_t wanted = options->slots == 0 ? most : options->slots;
+    /* As many slots as were asked for, or a few more. */
+    uint32_t wanted = (uint32_t)tandem_plan_round(options->slots, TANDEM_SLOT_MULTIPLE);
     uint32_t sessions = artefact->plan.sessions == 0 ? 1 : artefact->plan.sessions;
-    wanted = wanted / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
+    wanted = fewer_slots(wanted, most) / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
     *choice = (tandem_plan_choice){
         .slots = wanted,
         .threads = options->threads == 0 ? default_threads() : options->threads,

@@ -222,11 +222,7 @@ static tandem_status tokenize(tandem_model *model, const char *text, size_t byte
     int64_t all = rt_tokenizer_encode(model->tokenizer, text, bytes, RT_ENCODE_SPECIAL, scratch,
                                       (size_t)scratch_bytes, ids, capacity);
     if (all < 0)
-        return rt_fail(
-            &model->error, TANDEM_FULL,
-            "the text of %zu bytes is too long: shorten it, or open the model for longer "
-            "texts",
-            bytes);
+        return rt_refuse_text(model, bytes);
     *count = (size_t)all;
     return TANDEM_OK;
 }

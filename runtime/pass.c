@@ -3,11 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/internal.h"
 
-static uint32_t smaller(uint32_t left, uint32_t right)
-{
-    return left < right ? left : right;
-}
-
 static tandem_frame make_frame(const tandem_session *session, unsigned which)
 {
     tandem_model *model = session->model;
@@ -209,8 +204,8 @@ void rt_catch_up(tandem_session *session, unsigned which, uint32_t count)
 {
     const rt_cache *cache = &session->caches[which];
     while (cache->fed < count) {
-        uint32_t chunk = smaller(rt_info(session, which)->max_tokens, rt_room(session, which));
-        rt_pass pass = {.text = smaller(chunk, count - cache->fed)};
+        uint32_t chunk = rt_smaller(rt_info(session, which)->max_tokens, rt_room(session, which));
+        rt_pass pass = {.text = rt_smaller(chunk, count - cache->fed)};
         rt_forward(session, which, &pass);
         rt_commit(session, which, NULL, 0);
     }

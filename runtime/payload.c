@@ -106,6 +106,20 @@ static const char *own_name(char *name, size_t room)
     return name;
 }
 
+/* Refuses a file without weights at its end: one that the application named, or the one that the
+ * artefact lies in. */
+static tandem_status refuse_file(const tandem_artefact *artefact, const char *path, bool named,
+                                 tandem_error *error)
+{
+    return rt_fail(error, TANDEM_REFUSED,
+                   "%s: the file does not end with the weights of \"%s\": it was cut, stripped or "
+                   "copied in part%s",
+                   path, artefact->name,
+                   named ? ", or is another one"
+                         : "; or it was linked from an object, whose file of weights the "
+                           "application has to name (tandem_options.payload)");
+}
+
 tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, bool populate,
                              tandem_error *error, rt_payload *payload)
 {
@@ -113,9 +127,10 @@ tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, 
     if (artefact->payload_bytes == 0)
         return TANDEM_OK;
     bool found = false;
+    const bool named = path != NULL;
     char name[256];
     tandem_status status = TANDEM_OK;
-    if (path == NULL) {
+    if (!named) {
         /* The artefact lies in a shared library that the loader knows, or in the executable. What
          * the loader calls a static program may be no path at all. */
         Dl_info library;
@@ -130,10 +145,7 @@ tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, 
         status = map_file(artefact, path, path, populate, error, payload, &found);
     }
     if (status == TANDEM_OK && !found)
-        return rt_fail(error, TANDEM_REFUSED,
-                       "%s: the file does not end with the weights of \"%s\": it was cut, stripped "
-                       "or copied in part",
-                       path, artefact->name);
+        return refuse_file(artefact, path, named, error);
     return status;
 }
 

@@ -212,7 +212,7 @@ tandem_status rt_save(tandem_session *session, const char *path)
     char beside[PATH_BYTES];
     struct stat old;
     if (stat(path, &old) == 0 && !S_ISREG(old.st_mode))
-        return rt_fail(&session->model->error, TANDEM_INVALID,
+        return rt_fail(&session->model->error, TANDEM_FAILED,
                        "%s: the session cannot be saved: this is not a regular file", path);
     const int length = snprintf(beside, sizeof beside, "%s.%ld", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof beside)

@@ -96,6 +96,14 @@ void *rt_text_scratch(const tandem_model *model, uint64_t *bytes)
     return own ? model->text_scratch : model->arena;
 }
 
+tandem_status rt_refuse_text(tandem_model *model, size_t bytes)
+{
+    return rt_fail(&model->error, TANDEM_FULL,
+                   "the text of %zu bytes has too long a word for the slots, or for the longest "
+                   "text that was announced: shorten it",
+                   bytes);
+}
+
 tandem_status rt_feed_text(tandem_session *session, const char *text, size_t bytes)
 {
     tandem_model *model = session->model;
@@ -115,16 +123,12 @@ tandem_status rt_feed_text(tandem_session *session, const char *text, size_t byt
     int64_t count = rt_tokenizer_encode(model->tokenizer, text, bytes, RT_ENCODE_SPECIAL, scratch,
                                         scratch_bytes, session->ids + start, room);
     if (count < 0)
-        return rt_fail(
-            &model->error, TANDEM_FULL,
-            "the text of %zu bytes is too long: shorten it, or open the model for longer "
-            "texts",
-            bytes);
+        return rt_refuse_text(model, bytes);
     if ((uint64_t)count > room)
         return refuse_length(session, (uint64_t)count + (start - session->length));
     for (uint32_t i = start; i < start + (uint32_t)count; i++)
         if ((uint32_t)session->ids[i] >= rt_info(session, RT_TARGET)->vocabulary)
-            return rt_fail(&model->error, TANDEM_INVALID,
+            return rt_fail(&model->error, TANDEM_REFUSED,
                            "the text holds token id %d, which the target does not know",
                            session->ids[i]);
     session->length = start + (uint32_t)count;

@@ -17,11 +17,6 @@
  * catches up first. A draft that was kept whole leaves two. */
 #define MOST_PENDING 2u
 
-static uint32_t smaller(uint32_t left, uint32_t right)
-{
-    return left < right ? left : right;
-}
-
 static uint32_t difference(uint32_t left, uint32_t right)
 {
     return left > right ? left - right : 0;
@@ -47,7 +42,7 @@ static float *draft_weights(const tandem_session *session, uint32_t node)
 static uint32_t id_limit(const tandem_session *session)
 {
     const tandem_model_info *target = rt_info(session, RT_TARGET);
-    return smaller(target->vocabulary, target->logits.columns);
+    return rt_smaller(target->vocabulary, target->logits.columns);
 }
 
 static rt_past past_of(const tandem_session *session, uint32_t node)
@@ -79,17 +74,17 @@ static rt_limits limits_of(const tandem_session *session, uint32_t left)
     const tandem_model_info *drafter = &artefact->models[RT_DRAFTER];
     uint32_t length = session->length, pending = pending_text(session);
     rt_limits limits = {.width = drafter->max_rows};
-    limits.nodes = smaller(target->max_tokens, target->max_rows) - 1;
-    limits.nodes = smaller(limits.nodes, difference(rt_room(session, RT_TARGET), 1));
-    limits.nodes = smaller(limits.nodes, artefact->max_draft);
-    uint32_t passed = smaller(drafter->max_tokens, rt_room(session, RT_DRAFTER));
+    limits.nodes = rt_smaller(target->max_tokens, target->max_rows) - 1;
+    limits.nodes = rt_smaller(limits.nodes, difference(rt_room(session, RT_TARGET), 1));
+    limits.nodes = rt_smaller(limits.nodes, artefact->max_draft);
+    uint32_t passed = rt_smaller(drafter->max_tokens, rt_room(session, RT_DRAFTER));
     limits.passed = difference(passed, pending);
     if (passed < pending)
         return limits;
     /* A round adds one token more than it drafts. */
-    limits.levels = smaller(left - 1, difference(rt_longest_text(session, RT_TARGET), length));
+    limits.levels = rt_smaller(left - 1, difference(rt_longest_text(session, RT_TARGET), length));
     limits.levels =
-        smaller(limits.levels, difference(rt_longest_text(session, RT_DRAFTER) + 1, length));
+        rt_smaller(limits.levels, difference(rt_longest_text(session, RT_DRAFTER) + 1, length));
     return limits;
 }
 
@@ -213,13 +208,24 @@ static bool chooses(const tandem_session *session, const rt_rule *rule)
  * to be passed by the drafter, but for a first one. */
 static uint32_t most_chosen(const rt_limits *limits)
 {
-    const uint32_t nodes = smaller(limits->nodes, limits->width);
-    return smaller(nodes, limits->passed > 0 ? limits->passed : 1);
+    const uint32_t nodes = rt_smaller(limits->nodes, limits->width);
+    return rt_smaller(nodes, limits->passed > 0 ? limits->passed : 1);
 }
 
-/* Asks whether drafting pays, and how much there is room for. Returns whether to draft. */
-static bool choose_to_draft(tandem_session *session, const rt_rule *rule, const rt_limits *limits,
-                            uint32_t left)
+/* Most tokens of a draft that the drafter has no part in. */
+static uint32_t most_copied(const tandem_session *session, uint32_t left)
+{
+    const tandem_artefact *artefact = session->model->artefact;
+    const tandem_model_info *target = &artefact->models[RT_TARGET];
+    uint32_t most = rt_smaller(target->max_tokens, target->max_rows) - 1;
+    most = rt_smaller(most, difference(rt_room(session, RT_TARGET), 1));
+    most = rt_smaller(most, difference(rt_longest_text(session, RT_TARGET), session->length));
+    return rt_smaller(rt_smaller(most, artefact->max_draft), left - 1);
+}
+
+/* Asks what pays: no draft, one copied out of the text, or one of the drafter. */
+static rt_choose_source choose_source(tandem_session *session, const rt_rule *rule,
+                                      const rt_limits *limits, uint32_t left, const rt_copy *copy)
 {
     const rt_choose_round round = {
         .temperature = rule->warp.temperature,
@@ -227,9 +233,42 @@ static bool choose_to_draft(tandem_session *session, const rt_rule *rule, const 
         .levels = limits->levels,
         .behind = session->length - session->caches[RT_DRAFTER].fed,
         .left = left,
+        .agree = copy->agree,
+        .copied = most_copied(session, left),
         .first = session->counts.tokens == 0,
     };
-    return rt_choose_begin(&session->model->chooser, &round) > 0;
+    return rt_choose_begin(&session->model->chooser, &round);
+}
+
+/* Drafts a chain that is copied out of the text. */
+static void copy_text(tandem_session *session, const rt_copy *copy, uint32_t count)
+{
+    rt_tree *tree = &session->tree;
+    tree->copied = true;
+    for (uint32_t i = 0; i < count; i++) {
+        tree->nodes[i].total = 1;
+        rt_tree_deepen(tree);
+        const int32_t id = rt_copy_token(session->ids, session->length, copy, i);
+        tree->nodes[rt_tree_add(tree, i, id)].weight = 1;
+    }
+}
+
+/* Drafts what pays, of what there is room for; returns whether the drafter is to draft it. */
+static bool draft_by_choice(tandem_session *session, const rt_rule *rule, const rt_limits *limits,
+                            uint32_t left)
+{
+    const rt_copy copy = rt_copy_find(session->ids, session->length);
+    switch (choose_source(session, rule, limits, left, &copy)) {
+    case RT_CHOOSE_PLAIN:
+        session->counts.idle_rounds++;
+        return false;
+    case RT_CHOOSE_COPY:
+        copy_text(session, &copy, session->model->chooser.most);
+        return false;
+    case RT_CHOOSE_DRAFTER:
+        break;
+    }
+    return true;
 }
 
 /* Takes up what the drafter has not seen of the text, when that is more than a first pass may. It
@@ -255,10 +294,8 @@ static void draft(tandem_session *session, const rt_rule *rule, uint32_t left, c
     rt_limits limits = {0};
     if (rt_holds(session, RT_DRAFTER, session->length))
         limits = limits_of(session, left);
-    if (chooses(session, rule) && !choose_to_draft(session, rule, &limits, left)) {
-        session->counts.idle_rounds++;
+    if (chooses(session, rule) && !draft_by_choice(session, rule, &limits, left))
         return;
-    }
     if (rt_shape_within(&rule->shape, &limits).levels == 0)
         return;
     update_drafter(session, rule, left, &limits);
@@ -283,6 +320,20 @@ static uint32_t settle_greedy(tandem_session *session, const rt_rule *rule, bool
     return rt_settle_greedy(&session->tree, node, *token);
 }
 
+/* What the children of a node were drawn from; total 0: it has none. A copied token was certain, of
+ * weight *sure. */
+static rt_weights drawn_from(const tandem_session *session, uint32_t node, float *sure)
+{
+    const rt_tree *tree = &session->tree;
+    const tandem_model_info *drafter = rt_info(session, RT_DRAFTER);
+    rt_weights q = {.total = tree->nodes[node].total};
+    if (q.total > 0 && tree->copied)
+        q.row = (rt_row){sure, &tree->nodes[node + 1].id, 1};
+    else if (q.total > 0)
+        q.row = (rt_row){draft_weights(session, node), drafter->head_ids, drafter->logits.columns};
+    return q;
+}
+
 static uint32_t settle(tandem_session *session, const rt_rule *rule, const rt_dice *dice,
                        uint32_t node, int32_t *token)
 {
@@ -293,12 +344,7 @@ static uint32_t settle(tandem_session *session, const rt_rule *rule, const rt_di
     rt_penalise(&rule->warp, &past, &logits, spare);
     site.p = rt_distribution(&rule->warp, &logits, id_limit(session), logits.values);
     site.p.row.count = id_limit(session);
-    site.q.total = session->tree.nodes[node].total;
-    if (site.q.total > 0) {
-        const tandem_model_info *drafter = rt_info(session, RT_DRAFTER);
-        site.q.row =
-            (rt_row){draft_weights(session, node), drafter->head_ids, drafter->logits.columns};
-    }
+    site.q = drawn_from(session, node, &(float){1});
     return rt_settle(&session->tree, node, dice, &site, token);
 }
 

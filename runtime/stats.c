@@ -146,48 +146,27 @@ static double kept_part(const tandem_stats *stats, uint32_t depth)
 typedef struct figure {
     const char *name;
     size_t offset;
-    enum { FIGURE_WHOLE, FIGURE_SHORT, FIGURE_REAL } kind; /* uint64_t, uint32_t, double */
-    int digits;
+    enum { WHOLE, SHORT, REAL } kind; /* uint64_t, uint32_t, double */
+    int digits;                       /* of a double, behind the point */
 } figure;
 
-#define WHOLE(field)                                                                               \
-    {                                                                                              \
-#field, offsetof(tandem_stats, field), FIGURE_WHOLE, 0                                     \
-    }
-#define SHORT(field)                                                                               \
-    {                                                                                              \
-#field, offsetof(tandem_stats, field), FIGURE_SHORT, 0                                     \
-    }
-#define REAL(field, digits)                                                                        \
-    {                                                                                              \
-#field, offsetof(tandem_stats, field), FIGURE_REAL, digits                                 \
-    }
+#define FIELD(name) #name, offsetof(tandem_stats, name)
+
 static const figure figures[] = {
-    WHOLE(prompt_tokens),
-    WHOLE(tokens),
-    REAL(prefill_seconds, 6),
-    REAL(seconds, 6),
-    REAL(tokens_per_second, 3),
-    WHOLE(rounds),
-    WHOLE(plain_rounds),
-    WHOLE(idle_rounds),
-    WHOLE(drafted),
-    WHOLE(accepted),
-    WHOLE(drafter_passes),
-    WHOLE(catch_up_tokens),
-    WHOLE(evictions),
-    REAL(block_efficiency, 4),
-    REAL(acceptance, 4),
-    REAL(mbsu, 4),
-    REAL(speed_up, 3),
-    REAL(target_seconds, 6),
-    REAL(drafter_seconds, 6),
-    SHORT(slots),
-    SHORT(threads),
-    WHOLE(planned_bytes),
-    WHOLE(peak_bytes),
-    WHOLE(budget_bytes),
+    {FIELD(prompt_tokens), WHOLE, 0},    {FIELD(tokens), WHOLE, 0},
+    {FIELD(prefill_seconds), REAL, 6},   {FIELD(seconds), REAL, 6},
+    {FIELD(tokens_per_second), REAL, 3}, {FIELD(rounds), WHOLE, 0},
+    {FIELD(plain_rounds), WHOLE, 0},     {FIELD(idle_rounds), WHOLE, 0},
+    {FIELD(drafted), WHOLE, 0},          {FIELD(accepted), WHOLE, 0},
+    {FIELD(drafter_passes), WHOLE, 0},   {FIELD(catch_up_tokens), WHOLE, 0},
+    {FIELD(evictions), WHOLE, 0},        {FIELD(block_efficiency), REAL, 4},
+    {FIELD(acceptance), REAL, 4},        {FIELD(mbsu), REAL, 4},
+    {FIELD(speed_up), REAL, 3},          {FIELD(target_seconds), REAL, 6},
+    {FIELD(drafter_seconds), REAL, 6},   {FIELD(slots), SHORT, 0},
+    {FIELD(threads), SHORT, 0},          {FIELD(planned_bytes), WHOLE, 0},
+    {FIELD(peak_bytes), WHOLE, 0},       {FIELD(budget_bytes), WHOLE, 0},
 };
+#undef FIELD
 
 static void put_figure(writer *out, const tandem_stats *stats, const figure *row)
 {
@@ -197,15 +176,15 @@ static void put_figure(writer *out, const tandem_stats *stats, const figure *row
     double real = 0;
     put(out, "\"%s\": ", row->name);
     switch (row->kind) {
-    case FIGURE_WHOLE:
+    case WHOLE:
         memcpy(&whole, field, sizeof whole);
         put(out, "%llu", (unsigned long long)whole);
         break;
-    case FIGURE_SHORT:
+    case SHORT:
         memcpy(&number, field, sizeof number);
         put(out, "%u", number);
         break;
-    case FIGURE_REAL:
+    case REAL:
         memcpy(&real, field, sizeof real);
         put(out, "%.*f", row->digits, real);
         break;

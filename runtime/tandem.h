@@ -37,7 +37,8 @@ typedef enum tandem_status {
     TANDEM_OK = 0,
     TANDEM_INVALID, /* an argument is at fault */
     TANDEM_FULL,    /* tokens or sessions do not fit */
-    TANDEM_REFUSED, /* the artefact does not fit this machine, this runtime or the budget */
+    TANDEM_REFUSED, /* the artefact does not fit this machine, this runtime or the budget, or a file
+                       or a text does not fit the artefact */
     TANDEM_FAILED   /* the operating system refused */
 } tandem_status;
 

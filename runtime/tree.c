@@ -9,6 +9,7 @@ void rt_tree_start(rt_tree *tree, int32_t root)
 {
     tree->count = 1;
     tree->levels = 0;
+    tree->copied = false;
     tree->first[0] = 0;
     tree->first[1] = 1;
     tree->nodes[0] = (rt_node){.id = root, .mass = 1, .time = 1};

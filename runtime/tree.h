@@ -7,6 +7,7 @@
 #ifndef TANDEM_RUNTIME_TREE_H
 #define TANDEM_RUNTIME_TREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RT_MAX_DRAFT 64u /* most nodes of a tree, the root not counted */
@@ -25,8 +26,9 @@ typedef struct rt_node {
 } rt_node;
 
 typedef struct rt_tree {
-    uint32_t count;                   /* nodes, the root included */
-    uint32_t levels;                  /* depth of the deepest node */
+    uint32_t count;  /* nodes, the root included */
+    uint32_t levels; /* depth of the deepest node */
+    bool copied;     /* its tokens, a chain, were not drawn but copied out of the text (copy.h) */
     uint32_t first[RT_MAX_DRAFT + 2]; /* first node of each level; first[levels + 1] is count */
     rt_node nodes[RT_MAX_DRAFT + 1];
 } rt_tree;

@@ -121,6 +121,23 @@ same_smallest() {
 }
 check compiler_and_program_name_the_same_smallest_budget same_smallest
 
+# Three conversations at a time, within the plan for three.
+sessions_within_plan() {
+    local resident text
+    resident=$(planned 'in all' --evict=h2o --slots $slots --threads 2 --sessions 3) || return 1
+    for _ in 1 2 3 4 5; do
+        text=$(seq -s ' ' 1 150) && printf '%s\n\n' "$text"
+    done >"$folder/prompts"
+    "$folder/peak" "$folder/noted" "$folder/pair-three" --prompts "$folder/prompts" --sessions 3 --threads 2 \
+        --max-tokens 200 --ignore-eos --stats=json >"$folder/text" 2>"$folder/stats" || { cat "$folder/stats"; return 1; }
+    echo "planned $resident, $(tr '\n' ' ' <"$folder/noted")"
+    [ "$(grep -c '"tokens": 200,' "$folder/stats")" -eq 5 ] && [ "$(noted peak)" -le "$resident" ] &&
+        ! grep -q '"evictions": 0,' "$folder/stats"
+}
+"$tandem" compile "${models[@]}" --evict=h2o --slots $slots --threads 2 --sessions 3 -o "$folder/pair-three" \
+    --memory-budget "$(planned 'in all' --evict=h2o --slots $slots --threads 2 --sessions 3)"
+check sessions_stay_within_the_plan sessions_within_plan
+
 # Sessions share the weights: each further one takes its caches and little else.
 sessions_in_plan() {
     local one three

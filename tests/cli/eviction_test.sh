@@ -89,7 +89,7 @@ absolute_text_ends() {
         grep -q '"stop": "context"' "$folder/stats"
 }
 check absolute_positions_end_at_the_context absolute_text_ends
-check compact_positions_need_a_policy refused 1 'compact positions need a policy' \
+check compact_positions_need_a_policy refused 2 'compact positions need a policy' \
     "$folder/pair" --evict none --positions compact --prompt a
 check compact_positions_need_wider_caches refused 1 'caches of 8 bits.*--kv=f16' \
     "$folder/pair-q8" --positions compact --prompt a
@@ -105,7 +105,7 @@ recent_without_queries() {
 check recent_and_keydiff_need_no_queries recent_without_queries
 check queries_that_were_not_kept_are_missed refused 1 'tova needs queries.*--evict' \
     "$folder/none" --evict tova --prompt a
-check unknown_policies_are_refused_at_start refused 1 'no eviction policy lru: none, recent' \
+check unknown_policies_are_refused_at_start refused 2 'no eviction policy lru: none, recent' \
     "$folder/none" --evict lru --prompt a
 check unknown_policies_are_refused_when_compiling refused 2 'no eviction policy lru: none, recent' \
     "$tandem" compile "${pair[@]}" --evict=lru -o "$folder/out"

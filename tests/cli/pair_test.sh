@@ -34,9 +34,9 @@ speculative_equals_plain() {
     done
 }
 check speculative_text_is_plain_text speculative_equals_plain
-check a_draft_that_is_too_large refused 1 'more than 16 tokens' \
+check a_draft_that_is_too_large refused 2 'more than 16 tokens' \
     "$folder/pair" --prompt a --draft rsd-s:6x4
-check a_draft_of_no_kind refused 1 'rsd-c:2,2,1' "$folder/pair" --prompt a --draft tree
+check a_draft_of_no_kind refused 2 'rsd-c:2,2,1' "$folder/pair" --prompt a --draft tree
 
 # A penalty changes the greedy text, and every draft changes it in the same way.
 penalised_equals_plain() {

@@ -83,7 +83,7 @@ stops() {
 # What comes before the first occurrence of a text.
 text_before() { awk -v stop="$1" 'BEGIN { RS = "\001" } { printf "%s", substr($0, 1, index($0, stop) - 1) }'; }
 check stop_texts_end_the_text stops
-check an_empty_stop_text_is_refused refused 1 'stop text has 0 bytes' generate --stop ""
+check an_empty_stop_text_is_refused refused 2 'stop text has 0 bytes' generate --stop ""
 
 # --- interrupts ---
 
@@ -110,6 +110,23 @@ interrupted() {
         same "$folder/both" <(head -c "$(wc -c <"$folder/both")" "$folder/whole")
 }
 check an_interrupt_ends_the_text interrupted
+
+# --- several sessions ---
+
+# Prompts of a file, continued by sessions that take turns: every text is that of a run of its own.
+several() { # SESSIONS OPTION...
+    local sessions=$1 line
+    shift
+    while IFS= read -r line; do
+        "$program" --prompt "$line" --ignore-eos --max-tokens 50 "$@" && printf '\n\n' || return 1
+    done <"$folder/lines" >"$folder/apart"
+    sed G "$folder/lines" | "$program" --prompts /dev/stdin --sessions "$sessions" --ignore-eos --max-tokens 50 \
+        "$@" >"$folder/together" && same "$folder/apart" "$folder/together"
+}
+printf '%s\n' "The old man" "It was" "She looked at the sea and" "In the year" "No" >"$folder/lines"
+check sessions_take_turns several 3
+check one_session_after_another several 1 --draft 3
+check sessions_evict_each_their_own several 5 --evict h2o --slots 32
 
 # --- several outputs at one place ---
 

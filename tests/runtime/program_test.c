@@ -186,26 +186,35 @@ TEST(a_full_context_is_said_and_is_no_failure)
     CHECK(strstr(last.err, "\"tokens\": 30,") != NULL);
 }
 
-TEST(faults_of_the_input_are_one_sentence_and_status_1)
+TEST(faults_of_the_input_have_status_1_and_values_that_cannot_be_2)
 {
     static const struct {
         const char *arguments, *part;
+        int status;
     } rows[] = {
-        {"--prompt-ids 1,2,x", "\"x\" cannot be understood"},
-        {"--prompt-ids 1,", "cannot be understood"},
-        {"--prompt-ids 99", "token id 99"},
-        {"--prompt aa --memory-budget 100K", "smallest that works"},
-        {"--prompt aa --slots 9999", "9999 slots"},
-        {"--prompt aa --threads 999", "999 threads"},
-        {"--prompt aa --draft 9", "more than 8 tokens"},
-        {"--prompt aa --draft 2x", "draft \"2x\" cannot be understood"},
-        {"--prompt aa --top-p 2", "top-p 2 cannot be used"},
-        {"--prompt aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --slots 16", "39 tokens"},
+        {"--prompt aa --memory-budget 100K", "smallest that works", 1},
+        {"--prompt aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --slots 16", "39 tokens", 1},
+        {"--restore /nonexistent", "No such file", 1},
+        {"--prompt aa --max-tokens 0 --save /dev/full", "not a regular file", 1},
+        {"--prompt aa --costs /dev/null", "line 1", 1},
+        {"--prompt-ids 1,2,x", "\"x\" cannot be understood", 2},
+        {"--prompt-ids 1,", "cannot be understood", 2},
+        {"--prompt-ids 99", "token id 99", 2},
+        {"--prompt aa --slots 9999", "9999 slots", 2},
+        {"--prompt aa --threads 999", "999 threads", 2},
+        {"--prompt aa --draft 9", "more than 8 tokens", 2},
+        {"--prompt aa --draft 2x", "draft \"2x\" cannot be understood", 2},
+        {"--prompt aa --top-p 2", "top-p 2 cannot be used", 2},
+        {"--prompt aa --evict lru", "no eviction policy lru", 2},
+        {"--prompt aa --positions odd", "positions odd", 2},
+        {"--prompt aa --sessions 2", "give --prompts FILE", 2},
+        {"--prompts /dev/null --sessions 999", "999 sessions", 2},
+        {"--prompts /dev/null --save x", "one session", 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CHECK(run(rows[i].arguments, ""));
-        CHECK_MESSAGE(last.status == 1 && strstr(last.err, rows[i].part) != NULL, "%s: %d %s",
-                      rows[i].arguments, last.status, last.err);
+        CHECK_MESSAGE(last.status == rows[i].status && strstr(last.err, rows[i].part) != NULL,
+                      "%s: %d %s", rows[i].arguments, last.status, last.err);
         CHECK_MESSAGE(strchr(last.err, '\n') == last.err + strlen(last.err) - 1, "%s", last.err);
         CHECK_STRING(last.out, "");
     }
@@ -216,8 +225,9 @@ TEST(a_prompt_that_is_far_too_long_is_one_sentence)
     static char text[60000];
     memset(text, 'a', sizeof text - 1);
     CHECK(run("--max-tokens 5", text) && last.status == 1);
-    CHECK_STRING(last.err, "model: the text of 59999 bytes is too long: shorten it, or open the "
-                           "model for longer texts\n");
+    CHECK_STRING(last.err,
+                 "model: the text of 59999 bytes has too long a word for the slots, or for "
+                 "the longest text that was announced: shorten it\n");
     text[600] = '\0';
     CHECK(run("--max-tokens 5", text) && last.status == 1);
     CHECK(strstr(last.err, "601 tokens, but 512 slots") != NULL);
@@ -274,6 +284,87 @@ TEST(an_interrupt_ends_the_text_after_the_round)
     CHECK_MESSAGE(last.status == 130, "%d %s", last.status, last.err);
     CHECK(strstr(last.err, "\"stop\": ") != NULL);
     CHECK(last.out[strlen(last.out) - 1] == '\n');
+}
+
+/* --- several prompts --- */
+
+/* Writes prompts to a file and runs the program on it. */
+static bool run_prompts(const char *prompts, const char *arguments)
+{
+    char path[] = "/tmp/tandem-program-test-XXXXXX", all[256];
+    int file = mkstemp(path);
+    const size_t length = strlen(prompts);
+    bool fine = file >= 0 && write(file, prompts, length) == (ssize_t)length && close(file) == 0;
+    snprintf(all, sizeof all, "--prompts %s %s", path, arguments);
+    fine = fine && run_with(all, "", false, 0);
+    unlink(path);
+    return fine;
+}
+
+TEST(prompts_of_a_file_are_continued_in_their_order)
+{
+    static const char *const prompts[] = {"aa", "ba", "a\nb", "b b b", "aaaaaa"};
+    static const char *const files[] = {"aa\n\nba\n\na\nb\n\nb b b\n\naaaaaa",
+                                        "\n\n\naa\n\n\n\nba\n\na\nb\n\nb b b\n\naaaaaa\n\n\n"};
+    static const char *const ways[] = {"", "--temperature 1 --draft 2"};
+    static char expected[65536];
+    char arguments[128];
+    endless = true;
+    for (size_t way = 0; way < 2; way++) {
+        size_t length = 0;
+        for (size_t i = 0; way == 0 && i < sizeof prompts / sizeof *prompts; i++) {
+            CHECK(run_with("--max-tokens 40 --ignore-eos", prompts[i], false, 0));
+            length +=
+                (size_t)snprintf(expected + length, sizeof expected - length, "%s\n\n", last.out);
+        }
+        for (uint32_t sessions = 1; sessions <= 7; sessions += 2)
+            for (size_t f = 0; f < 2; f++) {
+                snprintf(arguments, sizeof arguments,
+                         "--max-tokens 40 --ignore-eos --sessions %u %s", sessions, ways[way]);
+                CHECK(run_prompts(files[f], arguments) && last.status == 0);
+                if (way == 1 && sessions == 1 && f == 0)
+                    strcpy(expected, last.out);
+                CHECK_STRING(last.out, expected);
+                CHECK_STRING(last.err, "");
+            }
+    }
+}
+
+TEST(ids_and_figures_come_for_each_prompt)
+{
+    endless = false;
+    CHECK(run_prompts("aa\n\naa", "--ids --sessions 2 --stats=json") && last.status == 0);
+    CHECK_STRING(last.out, "0 1 2 3 4 0 0 1 2 3 0 0 6\n0 1 2 3 4 0 0 1 2 3 0 0 6\n");
+    const char *first = strstr(last.err, "\"tokens\": 13,");
+    CHECK(first != NULL && strstr(first + 1, "\"tokens\": 13,") != NULL);
+    CHECK(run_prompts("aa\n\nba", "--echo --max-tokens 1") && last.status == 0);
+    CHECK(strncmp(last.out, "aaa\n\nba", 7) == 0);
+}
+
+/* Texts that wait are longer than what is kept of them: their sessions pause until it is their
+ * turn. */
+TEST(long_texts_wait_for_their_turn)
+{
+    static char alone[sizeof last.out];
+    endless = true;
+    CHECK(run_prompts("aa\n\nba\n\nb", "--max-tokens 460 --ignore-eos --ids") && last.status == 0);
+    strcpy(alone, last.out);
+    CHECK(run_prompts("aa\n\nba\n\nb", "--max-tokens 460 --ignore-eos --ids --sessions 3"));
+    CHECK(last.status == 0);
+    CHECK_STRING(last.out, alone);
+}
+
+TEST(a_prompt_that_does_not_fit_leaves_an_empty_text)
+{
+    endless = false;
+    CHECK(run_prompts("aa\n\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\naa", "--slots 32"));
+    CHECK_STRING(last.out, FULL "\n\n\n\n" FULL "\n\n");
+    CHECK(strstr(last.err, "model: prompt 2: the prompt has 40 tokens, but 32 slots") == last.err);
+    CHECK(strstr(last.err, "model: 1 prompt could not be taken up\n") != NULL && last.status == 1);
+    CHECK(run_prompts("aa\n\naa", "--draft 99") && last.status == 2);
+    CHECK_STRING(last.out, "");
+    CHECK(run_prompts("", "") && last.status == 0);
+    CHECK_STRING(last.out, "");
 }
 
 TEST(sizes_have_units)

@@ -2,11 +2,12 @@
  *
  *     driver TEXT PROMPTS TOKENS TEMPERATURE NAME=LIBRARY:THREADS:DRAFT ...
  *
- * Prompts are pieces of the file TEXT. Each is continued by every configuration in turn (the order
- * is turned around from prompt to prompt); what counts is the time after the first tokens were
- * handed out, by the tokens that came later. One line per configuration, tab separated: name,
- * median microseconds per token, median over prompts of the first configuration's time over this
- * one's, median milliseconds to the first token, tokens per target pass, drafted tokens per pass.
+ * Prompts are pieces of the file TEXT. Each is continued by every configuration in turn, in an
+ * order that is shuffled for each prompt, so that no configuration always finds the cache as the
+ * same other one left it; what counts is the time after the first tokens were handed out, by the
+ * tokens that came later. One line per configuration, tab separated: name, median microseconds per
+ * token, median over prompts of the first configuration's time over this one's, median milliseconds
+ * to the first token, tokens per target pass, drafted tokens per pass.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "runtime/tandem.h"
@@ -115,6 +116,22 @@ static double median(double *values, unsigned count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
+/* The next order of so many configurations; it does not begin with the one that came last. */
+static void shuffle(unsigned *order, unsigned count, uint64_t *state)
+{
+    const unsigned last = order[count - 1];
+    for (unsigned i = count; i > 1; i--) {
+        *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        const unsigned other = (unsigned)(*state >> 33) % i, kept = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = kept;
+    }
+    if (order[0] == last && count > 1) {
+        order[0] = order[count - 1];
+        order[count - 1] = last;
+    }
+}
+
 int main(int count, char **arguments)
 {
     static configuration all[MOST_CONFIGURATIONS];
@@ -123,13 +140,18 @@ int main(int count, char **arguments)
              "arguments");
     const prompt_text text = read_prompts(arguments[1], arguments[2]);
     const unsigned prompts = text.prompts, last = (unsigned)(count - 5);
-    for (unsigned i = 0; i < last; i++)
+    unsigned order[MOST_CONFIGURATIONS];
+    for (unsigned i = 0; i < last; i++) {
         read_configuration(arguments[5 + i], &all[i]);
+        order[i] = i;
+    }
+    uint64_t state = 1;
     for (unsigned number = 0; number < prompts; number++) {
         const char *prompt = prompt_at(&text, number);
+        shuffle(order, last, &state);
         for (unsigned i = 0; i < last; i++)
-            time_prompt(&all[number % 2 == 0 ? i : last - 1 - i], prompt, number,
-                        (uint32_t)atoi(arguments[3]), atof(arguments[4]));
+            time_prompt(&all[order[i]], prompt, number, (uint32_t)atoi(arguments[3]),
+                        atof(arguments[4]));
         for (unsigned i = 0; i < last; i++)
             all[i].ratio[number] = all[0].seconds[number] / all[i].seconds[number];
     }
