@@ -27,6 +27,7 @@ int cli_run(int argc, char **argv);
 int cli_perplexity(int argc, char **argv);
 int cli_calibrate(int argc, char **argv);
 int cli_schedule(int argc, char **argv);
+int cli_arena(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_targets(int argc, char **argv);

@@ -20,6 +20,7 @@ static const cli_verb verbs[] = {
     {"calibrate", "count how often tokens occur, to trim a drafter's head", cli_calibrate},
     {"schedule", "order a graph such that it needs least memory, with a bound or a proof",
      cli_schedule},
+    {"arena", "place buffers with lifetimes in the least memory, with a bound or a proof", cli_arena},
     {"inspect", "show why a graph or a program needs the memory it needs: a page, JSON, a trace",
      cli_inspect},
     {"generate", "write a random graph to order", cli_generate},

@@ -13,6 +13,7 @@ typedef struct schedule_options {
     const char *path, *orderer, *order_in, *order_out, *output;
     sched_options search;
     bool compare, json;
+    FILE *out; /* where tables go */
 } schedule_options;
 
 enum {
@@ -132,20 +133,21 @@ static void print_row(const schedule_options *options, const char *name, const s
 {
     const bool optimal = report->peak == report->lower_bound;
     if (options->json) {
-        printf("%s\n    {\"orderer\": \"%s\", \"chosen\": \"%s\", \"peak\": %" PRIu64
-               ", \"lower_bound\": %" PRIu64 ", \"gap_percent\": %.4f, \"optimal\": %s, "
-               "\"seconds\": %.3f, \"units\": %u, \"parts\": %u}",
-               first ? "" : ",", name, report->chosen, report->peak, report->lower_bound,
-               gap(report), optimal ? "true" : "false", seconds, report->units, report->parts);
+        fprintf(options->out,
+                "%s\n    {\"orderer\": \"%s\", \"chosen\": \"%s\", \"peak\": %" PRIu64
+                ", \"lower_bound\": %" PRIu64 ", \"gap_percent\": %.4f, \"optimal\": %s, "
+                "\"seconds\": %.3f, \"units\": %u, \"parts\": %u}",
+                first ? "" : ",", name, report->chosen, report->peak, report->lower_bound,
+                gap(report), optimal ? "true" : "false", seconds, report->units, report->parts);
         return;
     }
-    printf("  %-14s %18" PRIu64 " %18" PRIu64 " %8.2f %% %8.2f s  %s%s%s\n", name, report->peak,
-           report->lower_bound, gap(report), seconds, optimal ? "optimal" : "",
-           strcmp(report->chosen, name) == 0 ? ""
-           : optimal                         ? ", by "
-                                             : "by ",
-           strcmp(report->chosen, name) == 0 ? "" : report->chosen);
-    fflush(stdout);
+    fprintf(options->out, "  %-14s %18" PRIu64 " %18" PRIu64 " %8.2f %% %8.2f s  %s%s%s\n", name,
+            report->peak, report->lower_bound, gap(report), seconds, optimal ? "optimal" : "",
+            strcmp(report->chosen, name) == 0 ? ""
+            : optimal                         ? ", by "
+                                              : "by ",
+            strcmp(report->chosen, name) == 0 ? "" : report->chosen);
+    fflush(options->out);
 }
 
 static td_status score_given(td_context *context, const schedule_options *options,
@@ -157,29 +159,31 @@ static td_status score_given(td_context *context, const schedule_options *option
     if (status != TD_OK)
         return td_fail_within(context, status, "%s", options->order_in);
     report.lower_bound = sched_lower_bound(problem);
+    TD_TRY(sched_cut_bound(problem, order, &report.lower_bound));
     print_row(options, "given", &report, 0, true);
     return TD_OK;
 }
 
-static td_status run_row(td_context *context, const schedule_options *options,
-                         const sched_problem *problem, const char *name, bool first,
-                         uint32_t *order)
+static td_status run_row(const schedule_options *options, const sched_problem *problem,
+                         const char *name, bool first, uint32_t *order)
 {
     sched_report report;
     const double start = seconds_now();
-    (void)context;
     TD_TRY(sched_order(problem, name, &options->search, order, &report));
-    print_row(options, name, &report, seconds_now() - start, first);
+    const double seconds = seconds_now() - start;
+    if (report.lower_bound < report.peak)
+        TD_TRY(sched_cut_bound(problem, order, &report.lower_bound));
+    print_row(options, name, &report, seconds, first);
     return TD_OK;
 }
 
 /* Every row; a file whose order is not topological has no row "file". */
-static td_status compare_rows(td_context *context, const schedule_options *options,
-                              const sched_problem *problem, uint32_t *order)
+static td_status compare_rows(const schedule_options *options, const sched_problem *problem,
+                              uint32_t *order)
 {
     bool first = true;
     for (const sched_orderer *row = sched_orderers; row->name != NULL; row++) {
-        const td_status status = run_row(context, options, problem, row->name, first, order);
+        const td_status status = run_row(options, problem, row->name, first, order);
         if (status == TD_INVALID && strcmp(row->name, "file") == 0)
             continue;
         TD_TRY(status);
@@ -192,13 +196,14 @@ static void print_heading(const schedule_options *options, const cli_graph *grap
 {
     const sched_problem *problem = &graph->problem;
     if (options->json) {
-        printf("%s{\"graph\": \"%s\", \"nodes\": %u, \"edges\": %u, \"results\": [",
-               first ? "[" : ",\n ", graph->name, problem->node_count, problem->input_count);
+        fprintf(options->out, "%s{\"graph\": \"%s\", \"nodes\": %u, \"edges\": %u, \"results\": [",
+                first ? "[" : ",\n ", graph->name, problem->node_count, problem->input_count);
         return;
     }
-    printf("%s (%s): %u nodes, %u edges\n", options->path, graph->name, problem->node_count,
-           problem->input_count);
-    printf("  %-14s %18s %18s %10s %10s\n", "orderer", "peak bytes", "lower bound", "gap", "time");
+    fprintf(options->out, "%s (%s): %u nodes, %u edges\n", options->path, graph->name,
+            problem->node_count, problem->input_count);
+    fprintf(options->out, "  %-14s %18s %18s %10s %10s\n", "orderer", "peak bytes", "lower bound",
+            "gap", "time");
 }
 
 static td_status schedule_graph(td_context *context, const schedule_options *options,
@@ -213,11 +218,11 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
     if (options->order_in != NULL)
         status = score_given(context, options, &graph->problem, order);
     else if (options->compare)
-        status = compare_rows(context, options, &graph->problem, order);
+        status = compare_rows(options, &graph->problem, order);
     else
-        status = run_row(context, options, &graph->problem, options->orderer, true, order);
+        status = run_row(options, &graph->problem, options->orderer, true, order);
     if (options->json)
-        printf("]}%s", index + 1 == file->graph_count ? "]\n" : "");
+        fprintf(options->out, "]}%s", index + 1 == file->graph_count ? "]\n" : "");
     if (status == TD_OK && options->order_out != NULL)
         status = cli_write_order(context, options->order_out, &graph->problem, order);
     if (status == TD_OK && options->output != NULL)
@@ -226,32 +231,57 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
     return status;
 }
 
+/* Whether the options go together with what the file holds. */
+static td_status check_options(td_context *context, const schedule_options *options,
+                               const cli_graph_file *file)
+{
+    const bool one_only = options->order_in != NULL || options->order_out != NULL;
+    if (options->output != NULL && !file->is_graphml)
+        return td_fail(context, TD_USAGE, "-o: only GraphML can be written in a new order");
+    if (one_only && file->graph_count != 1)
+        return td_fail(context, TD_USAGE,
+                       "%s: it has %zu graphs; orders are read and written for files of one",
+                       options->path, file->graph_count);
+    return TD_OK;
+}
+
 static td_status schedule(td_context *context, const schedule_options *options)
 {
     cli_graph_file file;
     TD_TRY(cli_read_graphs(context, options->path, &file));
-    td_status status = TD_OK;
-    const bool one_only = options->order_in != NULL || options->order_out != NULL;
-    if (options->output != NULL && !file.is_graphml)
-        status = td_fail(context, TD_USAGE, "-o: only GraphML can be written in a new order");
-    else if (one_only && file.graph_count != 1)
-        status = td_fail(context, TD_USAGE,
-                         "%s: it has %zu graphs; orders are read and written "
-                         "for files of one",
-                         options->path, file.graph_count);
+    td_status status = check_options(context, options, &file);
     for (size_t g = 0; status == TD_OK && g < file.graph_count; g++)
         status = schedule_graph(context, options, &file, g);
     cli_graph_file_release(&file);
     return status;
 }
 
+/* JSON is printed when it is complete. */
+static td_status schedule_to_json(td_context *context, schedule_options *options)
+{
+    char *text = NULL;
+    size_t size = 0;
+    options->out = open_memstream(&text, &size);
+    if (options->out == NULL)
+        return td_fail_memory(context);
+    td_status status = schedule(context, options);
+    const bool complete = fclose(options->out) == 0;
+    if (status == TD_OK && !complete)
+        status = td_fail_memory(context);
+    if (status == TD_OK)
+        fwrite(text, 1, size, stdout);
+    free(text);
+    return status;
+}
+
 int cli_schedule(int argc, char **argv)
 {
-    schedule_options options = {.orderer = "auto", .search = {.time_limit = 10}};
+    schedule_options options = {.orderer = "auto", .search = {.time_limit = 10}, .out = stdout};
     td_context context;
     cli_parse(&argp, argc, argv, &options);
     td_context_init(&context);
     if (options.search.work_limit > 0)
         options.search.time_limit = 0;
-    return cli_exit_status(&context, schedule(&context, &options));
+    return cli_exit_status(&context, options.json ? schedule_to_json(&context, &options)
+                                                  : schedule(&context, &options));
 }

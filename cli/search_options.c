@@ -17,7 +17,7 @@ static const struct argp_option options_table[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static double parse_seconds(struct argp_state *state, const char *text)
+double cli_parse_seconds(struct argp_state *state, const char *text)
 {
     char *end;
     errno = 0;
@@ -32,7 +32,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     sched_options *search = state->input;
     switch (key) {
     case KEY_TIME:
-        search->time_limit = parse_seconds(state, argument);
+        search->time_limit = cli_parse_seconds(state, argument);
         return 0;
     case KEY_WORK:
         search->work_limit = cli_parse_count(state, "--work-limit", argument, UINT64_MAX);

@@ -12,4 +12,7 @@
  * place of the time limit. */
 extern const struct argp cli_search_argp;
 
+/* The value of --time-limit; refused through cli_usage_error. */
+double cli_parse_seconds(struct argp_state *state, const char *text);
+
 #endif

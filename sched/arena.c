@@ -27,7 +27,7 @@ static td_status attempt(arena_search *search, arena_part *part, int64_t capacit
     arena_effort share = part_of_effort(effort, work);
     TD_TRY(arena_search_run(search, capacity, &share, verdict));
     effort->work = share.work;
-    if (*verdict == ARENA_IMPOSSIBLE)
+    if (*verdict == ARENA_IMPOSSIBLE && part->bound <= capacity)
         part->bound = capacity + part->unit;
     return TD_OK;
 }
@@ -67,7 +67,8 @@ static td_status place_part(arena_part *part, int64_t goal, bool any_within_goal
     if (part->overlaps == NULL)
         return TD_OK;
     TD_TRY(arena_greedy(part, enough));
-    if (part->height <= enough || arena_effort_spent(effort))
+    const bool hopeless = any_within_goal && part->bound > goal;
+    if (part->height <= enough || hopeless || arena_effort_spent(effort))
         return TD_OK;
     arena_search *search = arena_search_make(part);
     arena_verdict verdict;
@@ -88,29 +89,21 @@ static td_status place_part(arena_part *part, int64_t goal, bool any_within_goal
 static td_status place_parts(arena_problem *problem, const sched_arena_options *options,
                              arena_effort *effort, sched_arena_report *report)
 {
-    int64_t goal = 0, height = 0, bound = 0;
-    for (size_t p = 0; p < problem->part_count; p++) {
-        const arena_part *part = &problem->parts[p];
-        goal = part->bound > goal ? part->bound : goal;
-        for (uint32_t s = 0; s < part->section_count; s++)
-            if ((uint64_t)part->live[s] > report->live_peak)
-                report->live_peak = (uint64_t)part->live[s];
-    }
     const bool within = options->capacity > 0;
+    int64_t goal = (int64_t)arena_problem_report(problem).bound;
+    int64_t height = 0;
     if (within)
         goal = options->capacity < ARENA_LIMIT ? (int64_t)options->capacity : ARENA_LIMIT;
     for (size_t p = 0; p < problem->part_count; p++) {
         arena_part *part = &problem->parts[p];
         TD_TRY(place_part(part, goal, within, effort));
         height = part->height > height ? part->height : height;
-        bound = part->bound > bound ? part->bound : bound;
         if (!within && height > goal)
             goal = height;
     }
+    *report = arena_problem_report(problem);
     report->bytes = (uint64_t)height;
-    report->bound = (uint64_t)bound;
     report->work = effort->work;
-    report->parts = problem->part_count;
     return TD_OK;
 }
 

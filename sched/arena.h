@@ -52,6 +52,9 @@ td_status arena_problem_make(td_context *context, const sched_buffer *buffers, s
                              uint64_t alignment, arena_problem *problem);
 void arena_problem_release(arena_problem *problem);
 
+/* Parts, live peak and bound, as far as they are known; the rest is 0. */
+sched_arena_report arena_problem_report(const arena_problem *problem);
+
 /* Fills in members and overlaps, unless there are more than some millions of pairs: then a part is
  * too large for more than arena_sweep. */
 td_status arena_part_link(arena_part *part);

@@ -63,10 +63,12 @@ static void check_part(const arena_part *part, in_use *now, sched_arena_check_re
         const arena_item *other = item->offset % item->alignment != 0 ? item : insert(now, item);
         if (other != NULL) {
             const size_t a = item->buffer, b = other->buffer;
-            *result = (sched_arena_check_result){.first = a < b ? a : b, .second = a < b ? b : a};
-        } else if ((uint64_t)end_of(item) > result->bytes) {
-            result->bytes = (uint64_t)end_of(item);
+            result->valid = false;
+            result->first = a < b ? a : b;
+            result->second = a < b ? b : a;
         }
+        if ((uint64_t)end_of(item) > result->report.bytes)
+            result->report.bytes = (uint64_t)end_of(item);
         if (item->upper < next_end)
             next_end = item->upper;
     }
@@ -78,6 +80,7 @@ td_status sched_arena_check(td_context *context, const sched_buffer *buffers, si
     arena_problem problem;
     sched_arena_check_result found = {.valid = true};
     TD_TRY(arena_problem_make(context, buffers, count, alignment, &problem));
+    found.report = arena_problem_report(&problem);
     in_use now = {.items = td_allocate(context, (count + 1) * sizeof(const void *))};
     td_status status = now.items == NULL ? td_fail_memory(context) : TD_OK;
     for (size_t p = 0; status == TD_OK && p < problem.part_count && found.valid; p++) {

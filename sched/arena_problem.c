@@ -222,6 +222,20 @@ td_status arena_problem_make(td_context *context, const sched_buffer *buffers, s
     return status;
 }
 
+sched_arena_report arena_problem_report(const arena_problem *problem)
+{
+    sched_arena_report report = {.parts = problem->part_count};
+    for (size_t p = 0; p < problem->part_count; p++) {
+        const arena_part *part = &problem->parts[p];
+        if ((uint64_t)part->bound > report.bound)
+            report.bound = (uint64_t)part->bound;
+        for (uint32_t s = 0; s < part->section_count; s++)
+            if ((uint64_t)part->live[s] > report.live_peak)
+                report.live_peak = (uint64_t)part->live[s];
+    }
+    return report;
+}
+
 /* --- who meets whom --- */
 
 /* Numbers the rows of a table from their lengths, which stand one place to the right. */

@@ -236,8 +236,16 @@ static void keep_offsets(arena_search *search)
         part->items[i].offset = search->state.offset[i];
 }
 
+/* Whether a run's effort is spent; the clock is looked at now and then. */
+static bool run_spent(const arena_effort *effort, uint64_t work, uint64_t node)
+{
+    return work >= effort->work_limit - effort->work ||
+           (effort->deadline > 0 && node % 512 == 511 && arena_now() >= effort->deadline);
+}
+
 /* One run from the empty placement, ended after search->nodes nodes. */
-static td_status run_once(arena_search *search, int64_t capacity, arena_verdict *verdict)
+static td_status run_once(arena_search *search, int64_t capacity, const arena_effort *effort,
+                          arena_verdict *verdict)
 {
     arena_state *state = &search->state;
     search->frames.count = 0;
@@ -245,20 +253,22 @@ static td_status run_once(arena_search *search, int64_t capacity, arena_verdict 
     *verdict = ARENA_IMPOSSIBLE;
     if (!arena_state_start(state, capacity))
         return TD_OK;
-    for (double nodes = 0; nodes < search->nodes; nodes++) {
+    for (uint64_t node = 0; (double)node < search->nodes; node++) {
         const uint32_t item = arena_state_next(state);
         if (item == UINT32_MAX) {
             keep_offsets(search);
             *verdict = ARENA_FOUND;
             return TD_OK;
         }
+        if (run_spent(effort, state->work, node))
+            break;
         if (!make_room(search))
             return td_fail_memory(search->part->context);
         search->frames.items[search->frames.count++] =
             (frame){.item = item, .trail = state->trail.count, .literals = search->literals.count};
         if (arena_state_place(state, item))
             continue;
-        bool left;
+        bool left = false;
         TD_TRY(back_up(search, &left));
         if (!left)
             return TD_OK;
@@ -274,7 +284,7 @@ td_status arena_search_run(arena_search *search, int64_t capacity, arena_effort 
     while (*verdict == ARENA_OPEN && !arena_effort_spent(effort)) {
         TD_TRY(take_turns(search));
         search->state.work = 0;
-        TD_TRY(run_once(search, capacity, verdict));
+        TD_TRY(run_once(search, capacity, effort, verdict));
         effort->work += search->state.work;
         search->nodes *= GROWTH;
     }
