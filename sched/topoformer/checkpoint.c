@@ -27,6 +27,7 @@ td_status topo_checkpoint_write(td_context *context, const char *path, const top
     fwrite(model->parameters, sizeof(float), count, output.stream);
     fwrite(adam->mean, sizeof(float), count, output.stream);
     fwrite(adam->power, sizeof(float), count, output.stream);
+    fwrite(adam->averaged->parameters, sizeof(float), count, output.stream);
     return td_output_commit(context, &output, false);
 }
 
@@ -40,9 +41,9 @@ td_status topo_checkpoint_read(td_context *context, const char *path, topo_model
         return TD_OK;
     TD_TRY(td_file_map(context, path, &file));
     td_status status = TD_OK;
-    if (file.size != sizeof head + 3 * size)
+    if (file.size != sizeof head + 4 * size)
         status = td_fail(context, TD_INVALID, "%s: %llu bytes; a checkpoint of this shape has %zu",
-                         path, (unsigned long long)file.size, sizeof head + 3 * size);
+                         path, (unsigned long long)file.size, sizeof head + 4 * size);
     if (status == TD_OK) {
         memcpy(&head, file.data, sizeof head);
         if (memcmp(head.magic, "TOPC", 4) != 0 || head.width != model->shape.width ||
@@ -54,6 +55,7 @@ td_status topo_checkpoint_read(td_context *context, const char *path, topo_model
         memcpy(model->parameters, file.data + sizeof head, size);
         memcpy(adam->mean, file.data + sizeof head + size, size);
         memcpy(adam->power, file.data + sizeof head + 2 * size, size);
+        memcpy(adam->averaged->parameters, file.data + sizeof head + 3 * size, size);
     }
     td_file_unmap(context, &file);
     return status;

@@ -9,10 +9,11 @@
 /* The optimiser's: running means of gradients and of their squares. */
 typedef struct topo_adam {
     uint32_t step;
-    float *mean, *power; /* [layout.count] */
+    float *mean, *power;  /* [layout.count] */
+    topo_model *averaged; /* the running mean of parameters: what is validated and kept */
 } topo_adam;
 
-/* "TOPC", shape, step, then parameters, means and powers as floats of this machine. */
+/* "TOPC", shape, step, then parameters, means, powers and averages as floats of this machine. */
 td_status topo_checkpoint_write(td_context *context, const char *path, const topo_model *model,
                                 const topo_adam *adam);
 

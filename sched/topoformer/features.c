@@ -10,9 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-#define FIELDS     4  /* smoothed positional fields */
-#define SMOOTHINGS 16 /* steps of a lazy random walk that make them */
-#define MOST_LOCAL 8.0
+#define FIELDS      4  /* smoothed positional fields */
+#define SMOOTHINGS  16 /* steps of a lazy random walk that make them */
+#define MOST_LOCAL  8.0
+#define QUICK_WIDTH 4 /* of the beams whose orders are features */
 
 /* --- the unit itself --- */
 
@@ -227,7 +228,7 @@ static td_status find_quick_order(maker *m, int which, uint32_t *order, uint32_t
         TD_TRY(sched_order(m->problem, names[which], NULL, order, &ignored));
         return sched_core_adopt(m->core, order, units);
     }
-    const sched_search search = {.backward = which == 4, .width = 1, .bound = UINT64_MAX};
+    const sched_search search = {.backward = which == 4, .width = QUICK_WIDTH, .bound = UINT64_MAX};
     sched_effort effort = {.work = UINT64_MAX};
     sched_outcome outcome;
     return sched_search_run(m->core, &search, &effort, units, &outcome);

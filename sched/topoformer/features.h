@@ -20,7 +20,7 @@ typedef struct topo_features {
 } topo_features;
 
 /* Features of the units of `core`, made from `problem` and reduced. A few quick orders and beams of
- * width 1: linear in the graph times the number of ready units; beside it what topo_views_make
+ * width 4: linear in the graph times the number of ready units; beside it what topo_views_make
  * takes. */
 td_status topo_features_make(const sched_problem *problem, const sched_core *core,
                              const topo_views *views, topo_features *features);

@@ -8,8 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-#define MARGIN   0.25 /* scales */
-#define EXAMPLES 4    /* kept sets of a level that are compared with the teacher's */
+#define MARGIN          0.25 /* scales */
+#define BACKWARD_WINDOW 50 /* levels looked at, from the first loss on; forward all are: measured  \
+                            */
+#define EXAMPLES 4         /* kept sets of a level that are compared with the teacher's */
 
 /* What a narrow beam kept, level by level. */
 typedef struct record {
@@ -172,14 +174,18 @@ static double compare(teacher *t, const record *kept, bool backward, uint32_t *l
     const sched_core *core = t->core;
     const uint32_t n = core->unit_count;
     double loss = 0, held = 0;
+    const uint32_t window = backward ? BACKWARD_WINDOW : n;
+    uint32_t end = n - 1; /* of the levels that are looked at */
     memset(t->marks, 0, kept->words * sizeof *t->marks);
-    for (uint32_t level = 0; level + 1 < n && level < kept->levels; level++) {
+    for (uint32_t level = 0; level < end && level < kept->levels; level++) {
         const uint32_t unit = t->path[backward ? n - 1 - level : level];
         sched_for_each(node, &core->members, unit) t->marks[*node / 64] |= UINT64_C(1)
                                                                            << (*node % 64);
         held += (double)t->ranks.potentials[backward][unit];
         const double live = t->live[backward ? n - 1 - level : level + 1];
         const double own = compare_level(t, kept, level, live + held, backward);
+        if (own > 0 && *levels == 0 && level + window < end)
+            end = level + window;
         loss += own;
         *levels += own > 0;
     }

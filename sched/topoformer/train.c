@@ -14,12 +14,14 @@
 #include <pthread.h>
 #include <string.h>
 
-#define FIRST_DECAY   0.9
-#define SECOND_DECAY  0.98
-#define EPSILON       1e-8
-#define MOST_GRADIENT 1.0 /* norm of a step's mean gradient, and of an example's slopes by output  \
-                           */
-#define FINAL_RATE 0.1
+#define FIRST_DECAY  0.9
+#define SECOND_DECAY 0.98
+#define EPSILON      1e-8
+#define MOST_GRADIENT                                                                              \
+    1.0                    /* norm of a step's mean gradient, and of an example's slopes by output \
+                            */
+#define AVERAGE_DECAY 0.99 /* of the averaged parameters */
+#define FINAL_RATE    0.1
 
 /* An example of a batch and what it gave. */
 typedef struct example {
@@ -33,6 +35,7 @@ typedef struct trainer {
     td_context *context;
     const topo_training *training;
     topo_model *model;
+    topo_model averaged;
     topo_adam adam;
     example *examples; /* [batch] */
     pthread_mutex_t lock;
@@ -76,8 +79,11 @@ static td_status learn_graph(const trainer *self, const sched_problem *problem, 
     if (status == TD_OK)
         status = topo_lesson_take(&graph, pass.outputs, width, width * self->training->factor, NULL,
                                   d_outputs, &own->lesson);
-    if (status == TD_OK && (own->lesson.learned[0] || own->lesson.learned[1])) {
+    if (status == TD_OK) {
         tame(d_outputs, outputs);
+        for (size_t i = 0; i < outputs; i++)
+            d_outputs[i] +=
+                (float)(2 * self->training->decay / graph.core.unit_count) * pass.outputs[i];
         status = topo_encode_back(&pass, d_outputs, own->gradient);
     }
     td_release(&own->context, d_outputs);
@@ -196,6 +202,10 @@ static void step_adam(trainer *self)
         self->model->parameters[i] -=
             (float)(rate * ((double)*mean / first) / (sqrt((double)*power / second) + EPSILON));
     }
+    const float kept = (float)fmin(AVERAGE_DECAY, 1 - 1 / (1 + 0.1 * self->adam.step));
+    for (size_t i = 0; i < count; i++)
+        self->averaged.parameters[i] +=
+            (1 - kept) * (self->model->parameters[i] - self->averaged.parameters[i]);
 }
 
 static void report_step(const trainer *self)
@@ -218,7 +228,7 @@ static void report_step(const trainer *self)
 
 static td_status validate(trainer *self)
 {
-    TD_TRY(topo_validate(&self->validation, self->model, self->training->threads,
+    TD_TRY(topo_validate(&self->validation, &self->averaged, self->training->threads,
                          self->training->log));
     if (self->training->checkpoint == NULL)
         return TD_OK;
@@ -291,12 +301,18 @@ td_status topo_train(td_context *context, const topo_training *training, topo_mo
                     .validation = {.context = context},
                     .start = sched_now()};
     TD_TRY(topo_model_make(context, &training->shape, training->seed, model));
+    td_status status = topo_model_make(context, &training->shape, training->seed, &self.averaged);
+    self.adam.averaged = &self.averaged;
     pthread_mutex_init(&self.lock, NULL);
-    td_status status = open_trainer(&self);
+    if (status == TD_OK)
+        status = open_trainer(&self);
     if (status == TD_OK)
         status = run_steps(&self);
     close_trainer(&self);
-    if (status != TD_OK)
-        topo_model_release(context, model);
+    topo_model_release(context, model);
+    if (status == TD_OK)
+        *model = self.averaged;
+    else
+        topo_model_release(context, &self.averaged);
     return status;
 }
