@@ -154,3 +154,19 @@ td_status sched_bound_by_cuts(const sched_core *core, const uint32_t *units, sch
     td_release(context, b.open);
     return status;
 }
+
+td_status sched_cut_bound(const sched_problem *problem, const uint32_t *order, uint64_t *bound)
+{
+    td_context *context = problem->context;
+    sched_effort effort = {.work = SCHED_USUAL_WORK};
+    sched_core core;
+    TD_TRY(sched_core_make(problem, &core));
+    uint32_t *units = td_allocate(context, (core.unit_count + (size_t)1) * sizeof *units);
+    td_status status =
+        units == NULL ? td_fail_memory(context) : sched_core_adopt(&core, order, units);
+    if (status == TD_OK)
+        status = sched_bound_by_cuts(&core, units, &effort, bound);
+    td_release(context, units);
+    sched_core_release(&core);
+    return status;
+}

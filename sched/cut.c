@@ -80,20 +80,24 @@ static bool allocate_all(sched_network *self)
 {
     td_context *context = self->core->context;
     const size_t variables = self->variable_count + (size_t)2, arcs = self->arc_count + (size_t)1;
-    self->first = td_allocate(context, variables * sizeof *self->first);
+    uint32_t **const by_variable[] = {&self->first, &self->level, &self->next,
+                                      &self->queue, &self->path,  &self->moved};
+    bool complete = true;
+    for (size_t i = 0; i < TD_COUNT_OF(by_variable); i++) {
+        *by_variable[i] = td_allocate(context, variables * sizeof(uint32_t));
+        complete = complete && *by_variable[i] != NULL;
+    }
     self->side = td_allocate(context, variables * sizeof *self->side);
-    self->level = td_allocate(context, variables * sizeof *self->level);
-    self->next = td_allocate(context, variables * sizeof *self->next);
-    self->queue = td_allocate(context, variables * sizeof *self->queue);
-    self->path = td_allocate(context, variables * sizeof *self->path);
+    self->held = td_allocate(context, variables * sizeof *self->held);
+    self->touched = td_allocate(context, variables * sizeof *self->touched);
     self->head = td_allocate(context, arcs * sizeof *self->head);
     self->twin = td_allocate(context, arcs * sizeof *self->twin);
     self->capacity = td_allocate(context, arcs * sizeof *self->capacity);
     self->room = td_allocate(context, arcs * sizeof *self->room);
     self->saved = td_allocate(context, arcs * sizeof *self->saved);
-    return self->first != NULL && self->side != NULL && self->level != NULL && self->next != NULL &&
-           self->queue != NULL && self->path != NULL && self->head != NULL && self->twin != NULL &&
-           self->capacity != NULL && self->room != NULL && self->saved != NULL;
+    return complete && self->side != NULL && self->held != NULL && self->touched != NULL &&
+           self->head != NULL && self->twin != NULL && self->capacity != NULL &&
+           self->room != NULL && self->saved != NULL;
 }
 
 /* Every arc and its twin, by variable. */
@@ -141,9 +145,10 @@ void sched_network_release(sched_network *network)
 {
     if (network->core == NULL)
         return;
-    void *const arrays[] = {network->first,    network->head, network->twin,  network->side,
-                            network->capacity, network->room, network->level, network->next,
-                            network->queue,    network->path, network->saved};
+    void *const arrays[] = {network->first, network->head,   network->twin,  network->capacity,
+                            network->side,  network->held,   network->room,  network->saved,
+                            network->level, network->next,   network->queue, network->path,
+                            network->moved, network->touched};
     for (size_t i = 0; i < TD_COUNT_OF(arrays); i++)
         td_release(network->core->context, arrays[i]);
     memset(network, 0, sizeof *network);
@@ -235,44 +240,49 @@ static uint64_t need_of(sched_network *self, uint32_t node)
 
 /* --- maximum flow --- */
 
-/* Distances from the source's side over arcs with room; whether the sink's side is reached. */
-static bool find_levels(sched_network *self, uint32_t *sources)
+/* A walk goes along arcs from the source's side, or against them from the sink's side. */
+static uint32_t along(const sched_network *self, uint32_t arc_out, bool backward)
 {
-    bool reached = false;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < self->variable_count; i++) {
-        self->level[i] = self->side[i] == SCHED_SOURCE ? 0 : SCHED_NONE;
-        if (self->side[i] == SCHED_SOURCE)
-            self->queue[count++] = i;
-    }
-    *sources = count;
+    return backward ? self->twin[arc_out] : arc_out;
+}
+
+/* Visits what the first `count` of the queue reach through variables that are held (or not); the
+ * new count. *reached: an end of the walk is among them; nothing is visited from there. */
+static uint32_t find_levels(sched_network *self, bool backward, bool held, uint32_t count,
+                            bool *reached)
+{
+    const sched_side end = backward ? SCHED_SOURCE : SCHED_SINK;
+    *reached = false;
     for (uint32_t q = 0; q < count; q++) {
         const uint32_t at = self->queue[q];
+        if (self->side[at] == end)
+            continue;
         for (uint32_t a = self->first[at]; a < self->first[at + 1]; a++) {
             const uint32_t to = self->head[a];
-            if (self->room[a] == 0 || self->level[to] != SCHED_NONE)
+            if (self->room[along(self, a, backward)] == 0 || self->level[to] != SCHED_NONE ||
+                self->held[to] != held)
                 continue;
             self->level[to] = self->level[at] + 1;
-            if (self->side[to] == SCHED_SINK)
-                reached = true;
-            else
-                self->queue[count++] = to;
+            self->queue[count++] = to;
+            *reached = *reached || self->side[to] == end;
         }
     }
-    return reached;
+    for (uint32_t q = 0; q < count; q++)
+        self->next[self->queue[q]] = self->first[self->queue[q]];
+    return count;
 }
 
 /* Sends what fits along the path and returns how many of its arcs still have room. */
-static uint32_t augment(sched_network *self, uint32_t length, uint64_t *flow)
+static uint32_t augment(sched_network *self, bool backward, uint32_t length, uint64_t *flow)
 {
     uint64_t most = NO_LIMIT;
     for (uint32_t i = 0; i < length; i++)
-        most = smaller(most, self->room[self->path[i]]);
+        most = smaller(most, self->room[along(self, self->path[i], backward)]);
     *flow += most;
     uint32_t kept = length;
     for (uint32_t i = length; i-- > 0;) {
-        const uint32_t a = self->path[i];
-        self->room[self->twin[a]] += self->room[self->twin[a]] == NO_LIMIT ? 0 : most;
+        const uint32_t a = along(self, self->path[i], backward), back = self->twin[a];
+        self->room[back] += self->room[back] == NO_LIMIT ? 0 : most;
         self->room[a] -= self->room[a] == NO_LIMIT ? 0 : most;
         if (self->room[a] == 0)
             kept = i;
@@ -280,21 +290,24 @@ static uint32_t augment(sched_network *self, uint32_t length, uint64_t *flow)
     return kept;
 }
 
-/* All that fits along shortest paths from one variable of the source's side. */
-static uint64_t push_from(sched_network *self, uint32_t start, uint64_t *flow)
+/* All that fits along shortest paths from one variable, until *flow is above `limit`; steps. */
+static uint64_t push_from(sched_network *self, uint32_t start, bool backward, uint64_t limit,
+                          uint64_t *flow)
 {
+    const sched_side end = backward ? SCHED_SOURCE : SCHED_SINK;
     uint32_t length = 0, at = start;
-    uint64_t work = 0;
-    for (;;) {
-        if (self->side[at] == SCHED_SINK) {
+    uint64_t work = 1;
+    while (*flow <= limit) {
+        if (self->side[at] == end) {
             work += length;
-            length = augment(self, length, flow);
+            length = augment(self, backward, length, flow);
             at = self->head[self->twin[self->path[length]]];
             continue;
         }
         uint32_t *next = &self->next[at];
         while (*next < self->first[at + 1] &&
-               (self->room[*next] == 0 || self->level[self->head[*next]] != self->level[at] + 1)) {
+               (self->room[along(self, *next, backward)] == 0 ||
+                self->level[self->head[*next]] != self->level[at] + 1)) {
             (*next)++;
             work++;
         }
@@ -302,51 +315,95 @@ static uint64_t push_from(sched_network *self, uint32_t start, uint64_t *flow)
             self->path[length++] = *next;
             at = self->head[*next];
         } else if (length == 0) {
-            return work;
+            break;
         } else {
             at = self->head[self->twin[self->path[--length]]];
             self->next[at]++;
         }
     }
-}
-
-/* Raises *flow to the maximum, or above `limit`; false when the effort is spent before. */
-static bool run(sched_network *self, uint64_t limit, sched_effort *effort, uint64_t *flow)
-{
-    uint32_t sources;
-    while (*flow <= limit && find_levels(self, &sources)) {
-        uint64_t work = self->variable_count + self->arc_count;
-        memcpy(self->next, self->first, self->variable_count * sizeof *self->next);
-        for (uint32_t s = 0; s < sources; s++)
-            work += push_from(self, self->queue[s], flow);
-        if (sched_spend(effort, work))
-            return false;
-    }
-    return true;
+    return work;
 }
 
 bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
                          uint64_t *least)
 {
-    uint64_t flow = 0;
-    memcpy(network->room, network->capacity, network->arc_count * sizeof *network->room);
-    fix_sides(network, node);
-    const uint64_t need = need_of(network, node);
-    if (!run(network, UINT64_MAX, effort, &flow))
-        return false;
-    *least = network->constant + need + flow;
-    memcpy(network->saved, network->room, network->arc_count * sizeof *network->room);
+    sched_network *self = network;
+    const size_t variables = self->variable_count;
+    memcpy(self->room, self->capacity, self->arc_count * sizeof *self->room);
+    memset(self->held, 0, variables * sizeof *self->held);
+    fix_sides(self, node);
+    *least = self->constant + need_of(self, node);
+    bool reached = true;
+    while (reached) {
+        uint32_t sources = 0;
+        memset(self->level, 0xff, variables * sizeof *self->level);
+        for (uint32_t i = 0; i < self->variable_count; i++)
+            if (self->side[i] == SCHED_SOURCE) {
+                self->level[i] = 0;
+                self->queue[sources++] = i;
+            }
+        uint64_t work = self->variable_count + self->arc_count, flow = 0;
+        find_levels(self, false, false, sources, &reached);
+        for (uint32_t s = 0; reached && s < sources; s++)
+            work += push_from(self, self->queue[s], false, UINT64_MAX, &flow);
+        *least += flow;
+        if (sched_spend(effort, work))
+            return false;
+    }
+    for (uint32_t i = 0; i < self->variable_count; i++)
+        self->held[i] = self->level[i] != SCHED_NONE;
+    memset(self->level, 0xff, variables * sizeof *self->level);
+    memcpy(self->saved, self->room, self->arc_count * sizeof *self->saved);
     return true;
 }
 
+/* --- the other side --- */
+
+/* Puts the flow back to that of the least cut wherever a walk has been. */
+static uint64_t undo(sched_network *self, uint32_t touched_count)
+{
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < touched_count; i++) {
+        const uint32_t at = self->moved[i];
+        self->touched[at] = false;
+        work += self->first[at + 1] - self->first[at];
+        for (uint32_t a = self->first[at]; a < self->first[at + 1]; a++) {
+            self->room[a] = self->saved[a];
+            self->room[self->twin[a]] = self->saved[self->twin[a]];
+        }
+    }
+    return work;
+}
+
+/* A flow from the node to the sink's side, or to it from the source's, makes up for the least cut's
+ * being wrong about it. No path leaves what the least cut holds, so those from outside stay outside
+ * and those from inside stay inside. */
 bool sched_network_allows(sched_network *network, uint32_t node, sched_side side, uint64_t slack,
                           sched_effort *effort)
 {
-    const sched_side old = network->side[node];
-    uint64_t more = 0;
-    memcpy(network->room, network->saved, network->arc_count * sizeof *network->room);
-    network->side[node] = side;
-    const bool finished = run(network, slack, effort, &more);
-    network->side[node] = old;
-    return finished && more <= slack;
+    sched_network *self = network;
+    const bool backward = side == SCHED_SINK;
+    uint64_t more = 0, work = 0;
+    uint32_t touched_count = 0, count = 0;
+    bool reached = true;
+    while (reached && more <= slack) {
+        self->queue[0] = node;
+        self->level[node] = 0;
+        count = find_levels(self, backward, backward, 1, &reached);
+        if (reached)
+            work += push_from(self, node, backward, slack, &more);
+        for (uint32_t q = 0; q < count; q++) {
+            const uint32_t at = self->queue[q];
+            self->level[at] = SCHED_NONE;
+            work += self->first[at + 1] - self->first[at];
+            if (!self->touched[at]) {
+                self->touched[at] = true;
+                self->moved[touched_count++] = at;
+            }
+        }
+    }
+    work += undo(self, touched_count);
+    memcpy(self->moved, self->queue, count * sizeof *self->moved);
+    self->moved_count = count;
+    return !sched_spend(effort, work) && more <= slack;
 }

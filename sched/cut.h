@@ -20,14 +20,18 @@ typedef enum sched_side { SCHED_FREE, SCHED_SOURCE, SCHED_SINK } sched_side;
 typedef struct sched_network {
     const sched_core *core;
     uint32_t variable_count, arc_count;
-    uint32_t *first;           /* by variable: its arcs are first[i] .. first[i + 1] */
-    uint32_t *head, *twin;     /* by arc: where it leads, and the arc back */
-    uint64_t *capacity, *room; /* by arc: of the network; left in the flow at hand */
-    uint64_t *saved;           /* by arc: room in the flow of the last least */
-    sched_side *side;          /* by variable */
-    uint32_t *level, *next;    /* by variable: distance from the source, the next arc to try */
-    uint32_t *queue, *path;    /* scratch: variables, arcs */
-    uint64_t constant;         /* what no cut avoids, modulo 2^64 */
+    uint32_t *first;        /* by variable: its arcs are first[i] .. first[i + 1] */
+    uint32_t *head, *twin;  /* by arc: where it leads, and the arc back */
+    uint64_t *capacity;     /* by arc */
+    uint64_t constant;      /* what no cut avoids, modulo 2^64 */
+    sched_side *side;       /* by variable */
+    bool *held;             /* by variable: on the source's side of the least cut */
+    uint64_t *room, *saved; /* by arc: left in the flow at hand, and in that of the least cut */
+    uint32_t *level, *next; /* by variable: distance from the start, the next arc to try */
+    uint32_t *queue, *path; /* scratch: variables, arcs */
+    uint32_t *moved;        /* nodes and groups that sched_network_allows moved, */
+    uint32_t moved_count;   /* and how many */
+    bool *touched;          /* by variable: it is among the moved, or the flow there changed */
 } sched_network;
 
 /* Linear in the core. */
@@ -40,15 +44,17 @@ void sched_network_release(sched_network *network);
 bool sched_network_least(sched_network *network, uint32_t node, sched_effort *effort,
                          uint64_t *least);
 
-/* After sched_network_least: whether some D of at most `slack` more has another node on the given
- * side. False, too, when the effort is spent. */
+/* After sched_network_least: whether some D of at most `slack` more has `node` on the given side,
+ * to which the least D does not put it. Then `moved` lists variables that such a D has on that
+ * side, others than the least one; what is not listed stays where it was. False, too, when the
+ * effort is spent. Works near the node only. */
 bool sched_network_allows(sched_network *network, uint32_t node, sched_side side, uint64_t slack,
                           sched_effort *effort);
 
-/* Whether a node is in the D that was found last. */
+/* Whether a node is in the D of the last least. */
 static inline bool sched_network_holds(const sched_network *network, uint32_t node)
 {
-    return network->level[node] != SCHED_NONE;
+    return network->held[node];
 }
 
 #endif

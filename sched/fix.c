@@ -5,13 +5,23 @@
  * When node v of unit V runs, at least its minimum cut is alive. Where that is close to the peak
  * there is little choice: if every set D that holds unit U keeps more alive than the peak allows, U
  * must come after V, and if every set without U does, before. What is learnt at one node narrows
- * the sets of all others, so nodes are asked again until nothing is new. A node whose least alone
- * is above the peak shows that there is no such order. */
+ * the sets of all others, so nodes are asked again until nothing is new, those with the least
+ * choice first. A node whose least alone is above the peak shows that there is no such order. */
 #include "sched/fix.h"
 
 #include "sched/cut.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* After so many nodes that taught nothing, those with more choice are not asked. */
+#define MOST_IDLE 24
+
+/* A node and the least live memory while it runs. */
+typedef struct question {
+    uint64_t least;
+    uint32_t node;
+} question;
 
 typedef struct fixer {
     sched_core *core;
@@ -22,19 +32,34 @@ typedef struct fixer {
     bool *may_precede, *may_follow; /* by unit: some set that is small enough says so */
     bool *settled;                  /* by unit: its place follows from another's */
     uint32_t *stack;
+    question *questions;        /* by node, then the most promising first */
     TD_ARRAY(sched_edge) pairs; /* learnt from the node at hand */
     sched_fixed *result;
 } fixer;
 
-/* The set that the network found last is small enough: units may be in it, or out of it. */
-static void note_set(fixer *f)
+/* The least set is small enough: units may be in it, or out of it. */
+static void note_least(fixer *f)
 {
     const sched_core *core = f->core;
     for (uint32_t unit = 0; unit < core->unit_count; unit++) {
-        const bool begun = sched_network_holds(&f->network, *sched_first_member(core, unit));
-        const bool ended = sched_network_holds(&f->network, *sched_last_member(core, unit));
-        f->may_precede[unit] = f->may_precede[unit] || ended;
-        f->may_follow[unit] = f->may_follow[unit] || !begun;
+        f->may_precede[unit] = sched_network_holds(&f->network, *sched_last_member(core, unit));
+        f->may_follow[unit] = !sched_network_holds(&f->network, *sched_first_member(core, unit));
+    }
+}
+
+/* So is another that differs from it in what moved to a side. */
+static void note_moved(fixer *f, sched_side side)
+{
+    const sched_core *core = f->core;
+    for (uint32_t i = 0; i < f->network.moved_count; i++) {
+        const uint32_t node = f->network.moved[i];
+        if (node >= core->count)
+            continue;
+        const uint32_t unit = core->unit_of[node];
+        if (side == SCHED_SOURCE && node == *sched_last_member(core, unit))
+            f->may_precede[unit] = true;
+        if (side == SCHED_SINK && node == *sched_first_member(core, unit))
+            f->may_follow[unit] = true;
     }
 }
 
@@ -48,7 +73,7 @@ static bool may(fixer *f, uint32_t unit, sched_side side, uint64_t slack)
                                                : *sched_first_member(f->core, unit);
     if (!sched_network_allows(&f->network, node, side, slack, f->effort))
         return f->effort->spent;
-    note_set(f);
+    note_moved(f, side);
     return true;
 }
 
@@ -104,9 +129,7 @@ static td_status ask_node(fixer *f, uint32_t node)
         f->result->impossible = true;
         return TD_OK;
     }
-    memset(f->may_precede, 0, core->unit_count * sizeof *f->may_precede);
-    memset(f->may_follow, 0, core->unit_count * sizeof *f->may_follow);
-    note_set(f);
+    note_least(f);
     f->pairs.count = 0;
     TD_TRY(ask_side(f, core->unit_of[node], SCHED_SINK, f->peak - least));
     TD_TRY(ask_side(f, core->unit_of[node], SCHED_SOURCE, f->peak - least));
@@ -133,16 +156,42 @@ static void sort_units(fixer *f)
             f->sorted[placed++] = *next;
 }
 
+static int compare_questions(const void *left, const void *right)
+{
+    const question *a = left, *b = right;
+    if (a->least != b->least)
+        return a->least > b->least ? -1 : 1;
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+static void sort_questions(fixer *f)
+{
+    const uint32_t count = f->core->count;
+    for (uint32_t node = 0; node < count; node++) {
+        f->questions[node] = (question){0, node};
+        if (!sched_network_least(&f->network, node, f->effort, &f->questions[node].least))
+            return;
+        if (f->questions[node].least > f->peak) {
+            f->result->impossible = true;
+            return;
+        }
+    }
+    qsort(f->questions, count, sizeof *f->questions, compare_questions);
+}
+
 static td_status ask_all(fixer *f)
 {
     bool changed = true;
-    while (changed && !f->effort->spent) {
+    while (changed) {
         const uint32_t before = f->result->pairs;
         sort_units(f);
-        for (uint32_t node = 0; node < f->core->count && !f->effort->spent; node++) {
-            TD_TRY(ask_node(f, node));
-            if (f->result->impossible)
+        sort_questions(f);
+        for (uint32_t q = 0, idle = 0; q < f->core->count && idle < MOST_IDLE; q++) {
+            const uint32_t known = f->result->pairs;
+            if (f->effort->spent || f->result->impossible)
                 return TD_OK;
+            TD_TRY(ask_node(f, f->questions[q].node));
+            idle = f->result->pairs > known ? 0 : idle + 1;
         }
         changed = f->result->pairs > before;
     }
@@ -160,14 +209,16 @@ td_status sched_fix(sched_core *core, uint64_t peak, sched_effort *effort, sched
     f.may_precede = td_allocate(context, units * sizeof *f.may_precede);
     f.may_follow = td_allocate(context, units * sizeof *f.may_follow);
     f.settled = td_allocate(context, units * sizeof *f.settled);
+    f.questions = td_allocate(context, (core->count + (size_t)1) * sizeof *f.questions);
     td_status status = f.sorted == NULL || f.stack == NULL || f.may_precede == NULL ||
-                               f.may_follow == NULL || f.settled == NULL
+                               f.may_follow == NULL || f.settled == NULL || f.questions == NULL
                            ? td_fail_memory(context)
                            : sched_network_make(core, &f.network);
     if (status == TD_OK)
         status = ask_all(&f);
     sched_network_release(&f.network);
-    void *const scratch[] = {f.sorted, f.stack, f.may_precede, f.may_follow, f.settled};
+    void *const scratch[] = {f.sorted,     f.stack,   f.may_precede,
+                             f.may_follow, f.settled, f.questions};
     for (size_t i = 0; i < TD_COUNT_OF(scratch); i++)
         td_release(context, scratch[i]);
     td_array_release(context, &f.pairs);

@@ -9,6 +9,7 @@
 #include "sched/portfolio.h"
 
 #include "sched/improve.h"
+#include "sched/prove.h"
 #include "sched/reduce.h"
 #include "sched/search.h"
 
@@ -20,6 +21,9 @@ static const char *const quick[] = {"file", "dfs", "greedy", "postorder"};
 /* How much wider the searches become when they find nothing more. */
 #define WIDTH_GROWTH 4
 #define ROUNDS       3
+
+/* How much wider than those in stretches the searches of a narrowed whole are. */
+#define PROOF_WIDTH 16
 
 typedef struct best_order {
     const sched_problem *problem;
@@ -59,6 +63,7 @@ static td_status try_quick_orders(best_order *best, const sched_options *options
 typedef struct part {
     sched_core core;
     sched_improved improved;
+    sched_proof proof;
     uint32_t begin; /* among the whole's units */
     uint32_t width; /* of the next searches */
     uint32_t round; /* how many have found nothing */
@@ -77,6 +82,7 @@ static void release_portfolio(portfolio *self, td_context *context)
 {
     for (uint32_t p = 0; self->parts != NULL && p < self->part_count; p++) {
         td_release(context, self->parts[p].improved.units);
+        sched_proof_release(&self->parts[p].proof);
         sched_core_release(&self->parts[p].core);
     }
     td_release(context, self->parts);
@@ -172,6 +178,22 @@ static td_status assemble(portfolio *self, uint32_t *order)
     return TD_OK;
 }
 
+/* One attempt at a part: a proof at the first round of each width, then stretches. */
+static td_status improve_part(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    sched_improved *improved = &p->improved;
+    improved->bound = self->bound;
+    if (p->round % ROUNDS == 0)
+        TD_TRY(sched_prove(&p->proof, improved, p->width * PROOF_WIDTH, effort));
+    if (improved->bound < improved->peak)
+        TD_TRY(sched_improve_locally(improved, p->width, seed + p->round, effort));
+    self->bound = improved->bound > self->bound ? improved->bound : self->bound;
+    /* Each width is tried with several ways to break ties before a wider one is. */
+    if (improved->is_stuck && ++p->round % ROUNDS == 0)
+        p->width *= WIDTH_GROWTH;
+    return TD_OK;
+}
+
 static td_status improve_parts(portfolio *self, uint64_t seed, sched_effort *effort)
 {
     for (;;) {
@@ -179,14 +201,7 @@ static td_status improve_parts(portfolio *self, uint64_t seed, sched_effort *eff
         if (highest == NULL || highest->improved.peak <= self->bound || effort->spent ||
             highest->width > self->strategy->last_width)
             return TD_OK;
-        highest->improved.bound = self->bound;
-        TD_TRY(sched_improve_locally(&highest->improved, highest->width, seed + highest->round,
-                                     effort));
-        if (highest->improved.bound > self->bound)
-            self->bound = highest->improved.bound;
-        /* Each width is tried with several ways to break ties before a wider one is. */
-        if (highest->improved.is_stuck && ++highest->round % ROUNDS == 0)
-            highest->width *= WIDTH_GROWTH;
+        TD_TRY(improve_part(self, highest, seed, effort));
     }
 }
 

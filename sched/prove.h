@@ -1,0 +1,23 @@
+/* From an order of units to a proof that none is better, or to a better one.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef TANDEM_SCHED_PROVE_H
+#define TANDEM_SCHED_PROVE_H
+
+#include "sched/improve.h"
+
+/* What is kept from one attempt to the next; zero at first. */
+typedef struct sched_proof {
+    sched_core narrow; /* the core with precedence that all better orders have */
+    bool begun;
+} sched_proof;
+
+/* Raises order->bound by cuts, narrows the choice by what every order below order->peak has in
+ * common, and searches what is left, both ways, with `width` sets of each level. A better order
+ * replaces order->units; where there is none, order->bound becomes the peak. Attempts may be
+ * repeated with larger widths. */
+td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
+                      sched_effort *effort);
+void sched_proof_release(sched_proof *self);
+
+#endif
