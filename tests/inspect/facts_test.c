@@ -2,7 +2,6 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "inspect/inspect.h"
-#include "inspect/page_template.h"
 #include "tests/failing.h"
 #include "tests/sched/random_problem.h"
 #include "tests/test.h"
@@ -254,8 +253,10 @@ TEST(the_page_is_complete_and_names_no_other_file)
     char *page = written(&facts, inspect_write_page);
     CHECK(page != NULL);
     CHECK(strncmp(page, "<!doctype html>", 15) == 0);
-    /* Markers of the template are gone; those of a name stay, escaped or not, inside the facts. */
-    CHECK(count_of(page, "@model.js@") > 0 && strstr(page, "\n@") == NULL);
+    /* Markers of the template, on lines of their own, are gone; those of a name stay a name. */
+    CHECK(count_of(page, "@model.js@") > 0);
+    CHECK(strstr(page, "@FACTS@\n") == NULL && strstr(page, ".js@\n") == NULL &&
+          strstr(page, ".css@\n") == NULL);
     CHECK(count_of(page, "<script") == 2 && count_of(page, "</script>") == 2);
     /* The only address is the name of SVG. */
     CHECK(count_of(page, "http://") == count_of(page, "'http://www.w3.org/2000/svg'"));
