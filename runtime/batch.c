@@ -43,6 +43,8 @@ typedef struct seat {
 
 static bool keep(seat *self, const char *bytes, size_t count)
 {
+    if (count == 0)
+        return true;
     if (self->room - self->count < count) {
         const size_t room = self->count + count + MOST_WAITING;
         char *larger = realloc(self->waiting, room);

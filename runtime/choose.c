@@ -7,14 +7,14 @@
 #include <string.h>
 
 #define BIN_KEPT       0.998 /* of a bin's counts, at each further count */
-#define UNTRIED_KEPT   0.997  /* the same, each time that it came up and nothing was drafted */
+#define UNTRIED_KEPT   0.997 /* the same, each time that it came up and nothing was drafted */
 #define IDLE_FORGOTTEN 0.001 /* part of all counts, for each round that drafted nothing */
 #define TEXT_KEPT      0.99  /* of a text's */
 #define SEEN_KEPT      0.995 /* of how often bins come up */
 #define RATE_MOST      0.97  /* that anything is kept; a node's worth stays finite */
 #define NODES_RATE     0.1   /* how fast the mean size of trees follows */
 #define ROUND_KEPT     0.98  /* of tokens and seconds, at each further round */
-#define BIN_WEIGHT     6.0  /* counts that a bin's prior rate is worth */
+#define BIN_WEIGHT     6.0   /* counts that a bin's prior rate is worth */
 #define ALL_WEIGHT     6.0   /* tokens that the prior's common level is worth */
 #define TEXT_WEIGHT    10.0  /* tokens that all texts are worth against this one */
 #define LATER_PRIOR    0.7   /* rate of a later child over that of the first */
@@ -310,15 +310,17 @@ static double investment(const rt_chooser *chooser, const rt_choose_round *round
 bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left)
 {
     begin_text(chooser, temperature);
-    const rt_regime *regime = chooser->regime;
+    rt_regime *regime = chooser->regime;
     plan(chooser);
     const double plain = chooser->round_seconds[0], price = chooser->catch_up_seconds * behind;
-    if (regime->rounds >= PROVEN_ROUNDS)
-        return regime->pays && price < left * (plain - 1 / regime->promised);
-    if (!regime->pays || chooser->level_seconds[1] > UNPROVEN_PASS * plain ||
-        price > UNPROVEN_GAIN * left * plain)
+    if (regime->rounds >= PROVEN_ROUNDS && regime->pays)
+        return price < left * (plain - 1 / regime->promised);
+    /* A text's beginning is the cheapest place to look whether drafting pays. */
+    if (chooser->level_seconds[1] > UNPROVEN_PASS * plain || price > UNPROVEN_GAIN * left * plain ||
+        (!regime->pays && chooser->loss > ALLOWANCE / 2))
         return false;
-    chooser->loss += fmin(price, ALLOWANCE / 2 * plain);
+    chooser->loss += fmin(price / plain, ALLOWANCE / 2);
+    regime->pause = regime->interval = 0;
     return true;
 }
 
@@ -342,7 +344,7 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
     rt_regime *regime = chooser->regime;
     const double plain = chooser->round_seconds[0];
     const double behind = catch_up_seconds(chooser, round->behind);
-    const double allowance = ALLOWANCE * plain - chooser->loss;
+    const double allowance = ALLOWANCE - chooser->loss;
     const bool trusted = regime->rounds >= PROVEN_ROUNDS || allowance > 0;
     const bool invests = behind <= fmax(LITTLE_BEHIND * plain, investment(chooser, round));
     if (regime->pays && trusted && invests)
@@ -358,7 +360,7 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
     }
     const double price =
         behind + LOOK_ROUNDS * (chooser->level_seconds[1] + chooser->round_seconds[1] - plain);
-    if (price > allowance)
+    if (price > allowance * plain)
         return false;
     regime->interval = regime->interval == 0              ? FIRST_PAUSE
                        : regime->interval < LONGEST_PAUSE ? regime->interval * 2
@@ -571,15 +573,13 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
     }
     if (chooser->regime->speed == 0)
         return;
-    const double plain = tokens * chooser->round_seconds[0];
     if (chooser->most > 0) {
         const double spent = chooser->spent + chooser->round_seconds[nodes];
-        chooser->loss += chooser->invested + spent - plain;
+        chooser->loss += (chooser->invested + spent) / chooser->round_seconds[0] - tokens;
         if (chooser->agree == 0)
             account(chooser->regime, tree, tokens, spent);
     }
-    const double forgiven = FORGIVEN * plain;
-    chooser->loss = fmax(chooser->loss - forgiven, -CREDIT * chooser->round_seconds[0]);
+    chooser->loss = fmax(chooser->loss - FORGIVEN * tokens, -CREDIT);
 }
 
 bool rt_choose_pays(const rt_chooser *chooser, double temperature, double *gain)

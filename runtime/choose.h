@@ -79,7 +79,7 @@ typedef struct rt_chooser {
     rt_costs costs;
     rt_regime regimes[RT_CHOOSE_REGIMES];
     rt_choose_counts counts;
-    double loss;   /* seconds lost to drafts, by the table of costs */
+    double loss;   /* to drafts, by the table of costs, in rounds of plain decoding */
     double missed; /* seconds that drafts would have gained, had the drafter been up to date */
     /* Seconds: of a target's pass and the rest of a round, by draft tokens; of a drafter's pass, by
      * tokens. */

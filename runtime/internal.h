@@ -71,7 +71,7 @@ typedef struct rt_cache {
 /* Figures gathered while generating. */
 typedef struct rt_counts {
     uint64_t prompt_tokens, tokens, rounds, plain_rounds, idle_rounds, drafted, accepted;
-    uint64_t drafter_passes, catch_up_tokens, evictions;
+    uint64_t copied, drafter_passes, catch_up_tokens, evictions;
     uint64_t tried[TANDEM_STATS_DEPTHS], kept[TANDEM_STATS_DEPTHS]; /* by depth of the children */
     double prefill_seconds, seconds;
     double pass_seconds[RT_MAX_MODELS];

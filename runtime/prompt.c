@@ -75,6 +75,8 @@ bool rt_prompt_next(rt_span *rest, rt_span *prompt)
     if (end != NULL)
         prompt->count = (size_t)(end - rest->bytes);
     skip(rest, prompt->count);
+    if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') /* the file's last one */
+        prompt->count--;
     return prompt->count > 0;
 }
 

@@ -126,11 +126,37 @@ static uint32_t slots_taken(const tandem_session *session, unsigned which)
     return (uint32_t) * (const int32_t *)(const void *)session->caches[which].state;
 }
 
+static saved_model describe_model(const tandem_session *session, unsigned which)
+{
+    const tandem_model *model = session->model;
+    const tandem_evict_needs needs = rt_evict_needs(&model->eviction);
+    const tandem_evict_bytes policy = tandem_evict_sizes(&model->artefact->models[which], &needs);
+    return (saved_model){
+        .fed = session->caches[which].fed,
+        .held = slots_taken(session, which),
+        .slots = model->slots[which],
+        .policy_bytes = tandem_evict_saved(&policy, model->slots[which]),
+    };
+}
+
+/* What move_model() writes. */
+static uint64_t bytes_of_model(const tandem_model_info *info, const saved_model *saved)
+{
+    const uint64_t taken = tandem_plan_round(saved->held, TANDEM_SLOT_MULTIPLE);
+    uint64_t bytes = info->state_fixed_bytes + saved->policy_bytes;
+    for (uint32_t layer = 0; layer < info->layers; layer++) {
+        const tandem_cache_info *cache = &info->caches[layer];
+        const uint64_t scale = cache->element_bytes == 1 ? sizeof(uint16_t) : 0;
+        const uint64_t row = (uint64_t)cache->head_size * cache->element_bytes + scale;
+        bytes += 2 * cache->kv_heads * row * taken;
+    }
+    return bytes;
+}
+
 static saved_header describe(const tandem_session *session)
 {
     const tandem_model *model = session->model;
     const tandem_artefact *artefact = model->artefact;
-    const tandem_evict_needs needs = rt_evict_needs(&model->eviction);
     saved_header header = {
         .version = SAVED_VERSION,
         .header_bytes = sizeof header,
@@ -148,22 +174,8 @@ static saved_header describe(const tandem_session *session)
     header.bytes =
         sizeof header + sizeof(uint64_t) + tandem_plan_round(session->length * sizeof(int32_t), 8);
     for (uint32_t i = 0; i < artefact->model_count; i++) {
-        const tandem_model_info *info = &artefact->models[i];
-        const tandem_evict_bytes policy = tandem_evict_sizes(info, &needs);
-        header.models[i] = (saved_model){
-            .fed = session->caches[i].fed,
-            .held = slots_taken(session, i),
-            .slots = model->slots[i],
-            .policy_bytes = tandem_evict_saved(&policy, model->slots[i]),
-        };
-        for (uint32_t layer = 0; layer < info->layers; layer++) {
-            const tandem_cache_info *cache = &info->caches[layer];
-            const uint64_t row = (uint64_t)cache->head_size * cache->element_bytes +
-                                 (cache->element_bytes == 1 ? sizeof(uint16_t) : 0);
-            header.bytes += 2 * cache->kv_heads * row *
-                            tandem_plan_round(header.models[i].held, TANDEM_SLOT_MULTIPLE);
-        }
-        header.bytes += info->state_fixed_bytes + header.models[i].policy_bytes;
+        header.models[i] = describe_model(session, i);
+        header.bytes += bytes_of_model(&artefact->models[i], &header.models[i]);
     }
     return header;
 }

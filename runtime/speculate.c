@@ -245,6 +245,7 @@ static void copy_text(tandem_session *session, const rt_copy *copy, uint32_t cou
 {
     rt_tree *tree = &session->tree;
     tree->copied = true;
+    session->counts.copied += count;
     for (uint32_t i = 0; i < count; i++) {
         tree->nodes[i].total = 1;
         rt_tree_deepen(tree);

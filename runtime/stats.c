@@ -75,6 +75,7 @@ void rt_stats(const tandem_session *session, tandem_stats *stats)
         .rounds = counts->rounds,
         .drafted = counts->drafted,
         .accepted = counts->accepted,
+        .copied = counts->copied,
         .drafter_passes = counts->drafter_passes,
         .catch_up_tokens = counts->catch_up_tokens,
         .plain_rounds = counts->plain_rounds,
@@ -153,18 +154,31 @@ typedef struct figure {
 #define FIELD(name) #name, offsetof(tandem_stats, name)
 
 static const figure figures[] = {
-    {FIELD(prompt_tokens), WHOLE, 0},    {FIELD(tokens), WHOLE, 0},
-    {FIELD(prefill_seconds), REAL, 6},   {FIELD(seconds), REAL, 6},
-    {FIELD(tokens_per_second), REAL, 3}, {FIELD(rounds), WHOLE, 0},
-    {FIELD(plain_rounds), WHOLE, 0},     {FIELD(idle_rounds), WHOLE, 0},
-    {FIELD(drafted), WHOLE, 0},          {FIELD(accepted), WHOLE, 0},
-    {FIELD(drafter_passes), WHOLE, 0},   {FIELD(catch_up_tokens), WHOLE, 0},
-    {FIELD(evictions), WHOLE, 0},        {FIELD(block_efficiency), REAL, 4},
-    {FIELD(acceptance), REAL, 4},        {FIELD(mbsu), REAL, 4},
-    {FIELD(speed_up), REAL, 3},          {FIELD(target_seconds), REAL, 6},
-    {FIELD(drafter_seconds), REAL, 6},   {FIELD(slots), SHORT, 0},
-    {FIELD(threads), SHORT, 0},          {FIELD(planned_bytes), WHOLE, 0},
-    {FIELD(peak_bytes), WHOLE, 0},       {FIELD(budget_bytes), WHOLE, 0},
+    {FIELD(prompt_tokens), WHOLE, 0},
+    {FIELD(tokens), WHOLE, 0},
+    {FIELD(prefill_seconds), REAL, 6},
+    {FIELD(seconds), REAL, 6},
+    {FIELD(tokens_per_second), REAL, 3},
+    {FIELD(rounds), WHOLE, 0},
+    {FIELD(plain_rounds), WHOLE, 0},
+    {FIELD(idle_rounds), WHOLE, 0},
+    {FIELD(drafted), WHOLE, 0},
+    {FIELD(accepted), WHOLE, 0},
+    {FIELD(copied), WHOLE, 0},
+    {FIELD(drafter_passes), WHOLE, 0},
+    {FIELD(catch_up_tokens), WHOLE, 0},
+    {FIELD(evictions), WHOLE, 0},
+    {FIELD(block_efficiency), REAL, 4},
+    {FIELD(acceptance), REAL, 4},
+    {FIELD(mbsu), REAL, 4},
+    {FIELD(speed_up), REAL, 3},
+    {FIELD(target_seconds), REAL, 6},
+    {FIELD(drafter_seconds), REAL, 6},
+    {FIELD(slots), SHORT, 0},
+    {FIELD(threads), SHORT, 0},
+    {FIELD(planned_bytes), WHOLE, 0},
+    {FIELD(peak_bytes), WHOLE, 0},
+    {FIELD(budget_bytes), WHOLE, 0},
 };
 #undef FIELD
 
@@ -219,8 +233,9 @@ static void put_draft(writer *out, const tandem_stats *stats)
         put(out, " %.2f", kept_part(stats, i));
     put(out, "; none in %llu of %llu rounds\n", (unsigned long long)stats->plain_rounds,
         (unsigned long long)stats->rounds);
-    put(out, "drafter    %llu passes, %llu tokens to catch up\n",
-        (unsigned long long)stats->drafter_passes, (unsigned long long)stats->catch_up_tokens);
+    put(out, "drafter    %llu passes, %llu tokens to catch up; %llu drafted tokens copied\n",
+        (unsigned long long)stats->drafter_passes, (unsigned long long)stats->catch_up_tokens,
+        (unsigned long long)stats->copied);
 }
 
 /* Short times in milliseconds, long ones in seconds. */

@@ -128,6 +128,8 @@ typedef struct tandem_stats {
     double tokens_per_second;   /* tokens / seconds */
     uint64_t rounds;            /* target passes while generating */
     uint64_t drafted, accepted; /* draft tokens */
+    uint64_t copied;            /* of these, how many auto took from the text itself, where it had
+                                   the same last tokens before */
     uint64_t drafter_passes;    /* that drafted: one for each level of a tree */
     uint64_t catch_up_tokens;   /* that the drafter passed beside the last one of the text and its
                                    own, since it had not seen them: what was accepted at the deepest

@@ -140,6 +140,27 @@ TEST(greedy_text_is_plain_text_for_every_tree)
             }
 }
 
+/* Where few last tokens decide, greedy text soon repeats itself, and auto copies it. */
+TEST(greedy_text_is_plain_text_where_it_is_copied)
+{
+    static outcome expected, actual;
+    uint64_t copied = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++)
+        for (uint32_t order = 1; order <= 3; order++) {
+            tandem_generate_options options = {.max_tokens = 300, .draft = "auto"};
+            fake_make(2, 37, 16);
+            fake_rule.seed = seed;
+            fake_rule.noise = 20;
+            fake_rule.order = order;
+            expect_greedy(PROMPT_COUNT, 300, 37, &expected);
+            CHECK(run(0, 1, PROMPT_COUNT, &options, &actual));
+            CHECK_MESSAGE(same_ids(&expected, &actual), "seed %d order %u", (int)seed, order);
+            copied += actual.stats.copied;
+            CHECK(actual.stats.copied <= actual.stats.drafted);
+        }
+    CHECK(copied > 0);
+}
+
 TEST(best_ids_serve_where_no_logits_are_needed)
 {
     static const char *const drafts[] = {"0", "1", "5", "rsd-c:2,2", "rsd-s:2x2"};

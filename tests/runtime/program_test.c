@@ -305,7 +305,7 @@ TEST(prompts_of_a_file_are_continued_in_their_order)
 {
     static const char *const prompts[] = {"aa", "ba", "a\nb", "b b b", "aaaaaa"};
     static const char *const files[] = {"aa\n\nba\n\na\nb\n\nb b b\n\naaaaaa",
-                                        "\n\n\naa\n\n\n\nba\n\na\nb\n\nb b b\n\naaaaaa\n\n\n"};
+                                        "\n\n\naa\n\n\n\nba\n\na\nb\n\nb b b\n\naaaaaa\n\n"};
     static const char *const ways[] = {"", "--temperature 1 --draft 2"};
     static char expected[65536];
     char arguments[128];
@@ -321,7 +321,8 @@ TEST(prompts_of_a_file_are_continued_in_their_order)
             for (size_t f = 0; f < 2; f++) {
                 snprintf(arguments, sizeof arguments,
                          "--max-tokens 40 --ignore-eos --sessions %u %s", sessions, ways[way]);
-                CHECK(run_prompts(files[f], arguments) && last.status == 0);
+                CHECK(run_prompts(files[f], arguments));
+                CHECK_MESSAGE(last.status == 0, "%d %s", last.status, last.err);
                 if (way == 1 && sessions == 1 && f == 0)
                     strcpy(expected, last.out);
                 CHECK_STRING(last.out, expected);
