@@ -14,6 +14,11 @@ static bool has_suffix(const char *path, const char *suffix)
     return length > wanted && strcasecmp(path + length - wanted, suffix) == 0;
 }
 
+bool cli_is_openvino(const char *path)
+{
+    return has_suffix(path, ".xml");
+}
+
 void cli_graph_file_release(cli_graph_file *file)
 {
     td_context *context = file->context;

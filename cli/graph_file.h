@@ -27,6 +27,9 @@ typedef struct cli_graph_file {
 td_status cli_read_graphs(td_context *context, const char *path, cli_graph_file *file);
 void cli_graph_file_release(cli_graph_file *file);
 
+/* Whether a path names an OpenVINO IR (.xml). */
+bool cli_is_openvino(const char *path);
+
 /* One id per line, as many as nodes, each once; TD_INVALID names the line. */
 td_status cli_read_order(td_context *context, const char *path, const sched_problem *problem,
                          uint32_t *order);

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/graph_file.h"
+#include "cli/search_options.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,59 +16,30 @@ typedef struct schedule_options {
     FILE *out; /* where tables go */
 } schedule_options;
 
-enum {
-    KEY_ORDERER = 0x2000,
-    KEY_TIME,
-    KEY_WORK,
-    KEY_SEED,
-    KEY_ORDER,
-    KEY_ORDER_OUT,
-    KEY_COMPARE,
-    KEY_JSON
-};
+enum { KEY_ORDERER = 0x2000, KEY_ORDER, KEY_ORDER_OUT, KEY_COMPARE, KEY_JSON };
 
 static const struct argp_option options_table[] = {
     {"orderer", KEY_ORDERER, "NAME", 0, "auto (default); --compare lists all; beam:64 sets a width",
      0},
-    {"time-limit", KEY_TIME, "SECONDS", 0, "most time for searching (default 10; 0: --work-limit)",
-     0},
-    {"work-limit", KEY_WORK, "STEPS", 0, "most steps of searching: equal results on any machine",
-     0},
-    {"seed", KEY_SEED, "N", 0, "of random choices (default 0: ties fall as in the file)", 0},
     {"order", KEY_ORDER, "FILE", 0, "score the order in this file instead, one node id per line",
      0},
     {"order-out", KEY_ORDER_OUT, "FILE", 0, "write the order, one node id per line", 0},
-    {"output", 'o', "FILE", 0, "write the GraphML again with its nodes in the new order", 0},
+    {"output", 'o', "FILE", 0,
+     "write the GraphML or the OpenVINO IR again, its nodes or layers in the new order", 0},
     {"compare", KEY_COMPARE, NULL, 0, "run every orderer", 0},
     {"json", KEY_JSON, NULL, 0, "print JSON", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
-static double parse_seconds(struct argp_state *state, const char *text)
-{
-    char *end;
-    errno = 0;
-    const double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || errno != 0 || !(seconds >= 0 && seconds <= 1e6))
-        cli_usage_error(state, "--time-limit %s: expected seconds from 0 to 1000000", text);
-    return seconds;
-}
-
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     schedule_options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->search;
+        return 0;
     case KEY_ORDERER:
         options->orderer = argument;
-        return 0;
-    case KEY_TIME:
-        options->search.time_limit = parse_seconds(state, argument);
-        return 0;
-    case KEY_WORK:
-        options->search.work_limit = cli_parse_count(state, "--work-limit", argument, UINT64_MAX);
-        return 0;
-    case KEY_SEED:
-        options->search.seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
         return 0;
     case KEY_ORDER:
         options->order_in = argument;
@@ -99,6 +70,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
+static const struct argp_child children[] = {{&cli_search_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 static const struct argp argp = {
     options_table,
     parse,
@@ -108,8 +80,8 @@ static const struct argp argp = {
     "\vexamples:\n"
     "  tandem schedule training.graphml --time-limit 60 --order-out order.txt\n"
     "  tandem schedule training.graphml --compare\n"
-    "  tandem schedule model.xml --json\n",
-    NULL,
+    "  tandem schedule model.xml -o reordered.xml\n",
+    children,
     NULL,
     NULL};
 
@@ -206,6 +178,27 @@ static void print_heading(const schedule_options *options, const cli_graph *grap
             "gap", "time");
 }
 
+/* The file in the new order. Of a model it is the first graph, its forward pass, that has layers.
+ */
+static td_status write_again(td_context *context, const schedule_options *options,
+                             const cli_graph_file *file, size_t index, const uint32_t *order)
+{
+    const sched_problem *problem = &file->graphs[index].problem;
+    if (file->is_graphml)
+        return fe_write_graphml(&file->tasks, order, options->output);
+    if (index > 0)
+        return TD_OK;
+    const char **names = td_allocate(context, (problem->node_count + (size_t)1) * sizeof *names);
+    if (names == NULL)
+        return td_fail_memory(context);
+    for (uint32_t step = 0; step < problem->node_count; step++)
+        names[step] = problem->nodes[order[step]].name;
+    const td_status status =
+        fe_reorder_openvino(context, options->path, names, problem->node_count, options->output);
+    td_release(context, names);
+    return status;
+}
+
 static td_status schedule_graph(td_context *context, const schedule_options *options,
                                 const cli_graph_file *file, size_t index)
 {
@@ -226,7 +219,7 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
     if (status == TD_OK && options->order_out != NULL)
         status = cli_write_order(context, options->order_out, &graph->problem, order);
     if (status == TD_OK && options->output != NULL)
-        status = fe_write_graphml(&file->tasks, order, options->output);
+        status = write_again(context, options, file, index, order);
     td_release(context, order);
     return status;
 }
@@ -236,8 +229,9 @@ static td_status check_options(td_context *context, const schedule_options *opti
                                const cli_graph_file *file)
 {
     const bool one_only = options->order_in != NULL || options->order_out != NULL;
-    if (options->output != NULL && !file->is_graphml)
-        return td_fail(context, TD_USAGE, "-o: only GraphML can be written in a new order");
+    if (options->output != NULL && !file->is_graphml && !cli_is_openvino(options->path))
+        return td_fail(context, TD_USAGE,
+                       "-o: only GraphML and OpenVINO IR (.xml) can be written in a new order");
     if (one_only && file->graph_count != 1)
         return td_fail(context, TD_USAGE,
                        "%s: it has %zu graphs; orders are read and written for files of one",
@@ -276,12 +270,11 @@ static td_status schedule_to_json(td_context *context, schedule_options *options
 
 int cli_schedule(int argc, char **argv)
 {
-    schedule_options options = {.orderer = "auto", .search = {.time_limit = 10}, .out = stdout};
+    schedule_options options = {
+        .orderer = "auto", .search = {.time_limit = CLI_USUAL_SECONDS}, .out = stdout};
     td_context context;
     cli_parse(&argp, argc, argv, &options);
     td_context_init(&context);
-    if (options.search.work_limit > 0)
-        options.search.time_limit = 0;
     return cli_exit_status(&context, options.json ? schedule_to_json(&context, &options)
                                                   : schedule(&context, &options));
 }

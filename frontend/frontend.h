@@ -60,6 +60,13 @@ td_status fe_read_openvino(td_context *context, const char *path, const fe_optio
  * EAGLE-3 drafters have it; fe_import_openvino takes it back. */
 td_status fe_write_openvino(const fe_model *model, const char *path);
 
+/* Writes an OpenVINO IR again with its layers in another order: `names` lists layers, and each
+ * comes after what it needs and otherwise as they are listed. Parameters, results and assignments
+ * keep their order among themselves; layers that are not listed come right before the first that
+ * needs them. Every other byte stays, and so does the .bin. */
+td_status fe_reorder_openvino(td_context *context, const char *path, const char *const *names,
+                              uint32_t name_count, const char *output);
+
 /* --- tokenizers --- */
 
 /* A tokenizer compiled to the runtime's blob (runtime/tokenizer.h). */

@@ -114,6 +114,38 @@ TEST(searches_prove_the_least_peak)
     sched_problem_release(&problem);
 }
 
+/* The graph with which XLA shows that its list scheduler is not optimal (hlo_memory_scheduler.cc):
+ * A is read by B, D and E, B by C, D and E by F, C and F by G. Of 5 units no order needs less. The
+ * list order leaves B to the end; with 3 units for B, which is alive beside F then, it needs 6. */
+TEST(the_example_of_xla_is_solved)
+{
+    enum { A, B, C, D, E, F, G, COUNT };
+    static const uint32_t edges[][2] = {{A, B}, {A, D}, {A, E}, {B, C},
+                                        {C, G}, {D, F}, {E, F}, {F, G}};
+    static const uint32_t list_order[] = {A, D, E, F, B, C, G},
+                          best_order[] = {A, B, C, D, E, F, G};
+    td_context context;
+    td_context_init(&context);
+    for (uint64_t b_units = 2; b_units <= 3; b_units++) {
+        const uint64_t units[COUNT] = {1, b_units, 1, 1, 1, 2, 0};
+        sched_problem problem;
+        sched_report report;
+        uint32_t order[COUNT];
+        uint64_t peak;
+        CHECK(make_problem(&context, units, COUNT, edges, TD_COUNT_OF(edges), &problem));
+        CHECK(sched_evaluate(&problem, best_order, &peak) == TD_OK && peak == 5);
+        CHECK(sched_evaluate(&problem, list_order, &peak) == TD_OK && peak == 3 + b_units);
+        CHECK(sched_order(&problem, "greedy", NULL, order, &report) == TD_OK);
+        CHECK(report.peak == 3 + b_units);
+        CHECK(least_peak(&problem) == 5);
+        CHECK(sched_order(&problem, "auto", NULL, order, &report) == TD_OK);
+        CHECK(report.peak == 5 && report.lower_bound == 5);
+        CHECK(sched_order(&problem, "exact", NULL, order, &report) == TD_OK);
+        CHECK(report.peak == 5 && report.lower_bound == 5);
+        sched_problem_release(&problem);
+    }
+}
+
 /* Linear-time orderers on 100,000 nodes, auto within its limits, and searches that are cut short.
  */
 TEST(large_graphs_are_ordered)

@@ -116,4 +116,39 @@ TEST(claimed_bounds_hold)
     CHECK_MESSAGE(proved > rounds * 9 / 10, "only %d of %d proved", proved, rounds);
 }
 
+/* Trees and forests whose nodes are all read at most once, with workspace, persistent nodes
+ * and takeovers of equal sizes: liu needs no search. */
+TEST(liu_finds_the_least_peak_of_trees)
+{
+    td_context context;
+    td_context_init(&context);
+    uint64_t state = 14;
+    for (int round = 0; round < 3000; round++) {
+        const uint32_t count = 1 + random_below(&state, 9);
+        sched_problem problem;
+        sched_report report;
+        uint32_t order[MAX_NODES];
+        sched_node nodes[MAX_NODES];
+        sched_edge edges[MAX_NODES];
+        size_t edge_count = 0;
+        const bool forest = round % 4 == 0;
+        for (uint32_t i = 0; i < count; i++) {
+            nodes[i] =
+                (sched_node){.name = "n", .bytes = 1 + random_below(&state, 9), .view_of = -1};
+            nodes[i].workspace = random_below(&state, 4) == 0 ? random_below(&state, 5) : 0;
+            nodes[i].persistent = random_below(&state, 8) == 0;
+            nodes[i].in_place = random_below(&state, 4) == 0;
+            if (i + 1 < count && !(forest && random_below(&state, 4) == 0))
+                edges[edge_count++] = (sched_edge){i, i + 1 + random_below(&state, count - i - 1)};
+        }
+        CHECK(sched_problem_from_edges(&context, nodes, count, edges, edge_count, &problem) ==
+              TD_OK);
+        make_sizes_equal(&problem);
+        CHECK(sched_order(&problem, "liu", NULL, order, &report) == TD_OK);
+        CHECK_MESSAGE(report.peak == least_peak(&problem), "round %d: %d, not %d", round,
+                      (int)report.peak, (int)least_peak(&problem));
+        sched_problem_release(&problem);
+    }
+}
+
 TEST_MAIN()
