@@ -116,6 +116,29 @@ static td_status spawn_linker(const workshop *shop, char **arguments)
     return td_fail(context, TD_IO, "%s failed: %s", arguments[0], reason);
 }
 
+static char *runtime_path(td_arena *arena, const cg_request *request)
+{
+    return td_arena_format(arena, "%s/%s/libtandem_runtime.a", request->runtime_root,
+                           request->target->runtime_folder);
+}
+
+td_status cg_check_runtime(const cg_program *program)
+{
+    td_context *context = program->context;
+    const cg_target *target = program->request->target;
+    td_arena arena;
+    td_arena_init(&arena, context);
+    const char *path = runtime_path(&arena, program->request);
+    td_status status = path == NULL ? td_fail_memory(context) : TD_OK;
+    if (status == TD_OK && !td_path_exists(path))
+        status = td_fail(context, TD_IO,
+                         "%s: the runtime for %s is not there; it is built with Tandem when %s is "
+                         "installed",
+                         path, target->runtime_folder, target->linker);
+    td_arena_release(&arena);
+    return status;
+}
+
 /* The command line: the objects, the runtime, and what keeps two links of it alike. */
 static td_status list_arguments(workshop *shop, char **arguments)
 {
@@ -136,19 +159,8 @@ static td_status list_arguments(workshop *shop, char **arguments)
     arguments[count++] = shop->result;
     for (size_t i = 0; i < TD_COUNT_OF(shop->objects) && shop->objects[i] != NULL; i++)
         arguments[count++] = shop->objects[i];
-    if (!program->bare) {
-        char *archive = td_arena_format(arena, "%s/%s/libtandem_runtime.a", request->runtime_root,
-                                        request->target->runtime_folder);
-        if (archive == NULL)
-            return td_fail_memory(program->context);
-        if (!td_path_exists(archive))
-            return td_fail(
-                program->context, TD_IO,
-                "%s: the runtime for %s is not there; it is built with Tandem when %s is "
-                "installed",
-                archive, request->target->runtime_folder, request->target->linker);
-        arguments[count++] = archive;
-    }
+    if (!program->bare)
+        arguments[count++] = runtime_path(arena, request);
     arguments[count++] = td_arena_string(arena, "-lm");
     arguments[count++] = td_arena_string(arena, "-lpthread");
     for (size_t i = 0; i < count; i++)

@@ -75,15 +75,13 @@ static tandem_plan_choice wanted_choice(const cg_request *request, const tandem_
                                 .text = tandem_plan_text(sizes, TANDEM_TEXT_BYTES)};
 }
 
-static td_status check_slots(const cg_program *program, const tandem_plan_sizes *sizes)
+td_status cg_check_slots(td_context *context, const cg_request *request)
 {
-    const cg_request *request = program->request;
-    const uint32_t fewest = tandem_plan_fewest_slots(sizes);
     const uint32_t most = useful_slots(&request->models[0]);
-    if (request->slots == 0 || (request->slots >= fewest && request->slots <= most))
+    if (request->slots == 0 || (request->slots >= TANDEM_SLOT_MULTIPLE && request->slots <= most))
         return TD_OK;
-    return td_fail(program->context, TD_INVALID, "--slots %u: %u to %u are accepted",
-                   request->slots, fewest, most);
+    return td_fail(context, TD_INVALID, "--slots %u: %u to %u are accepted", request->slots,
+                   TANDEM_SLOT_MULTIPLE, most);
 }
 
 static td_status refuse_budget(const cg_program *program, const tandem_plan_sizes *sizes,
@@ -104,7 +102,6 @@ td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *pla
     const cg_request *request = program->request;
     tandem_plan_sizes sizes;
     TD_TRY(sizes_of(program, code, &sizes));
-    TD_TRY(check_slots(program, &sizes));
     tandem_plan_choice choice = wanted_choice(request, &sizes);
     const uint32_t fewest = request->slots == 0 ? tandem_plan_fewest_slots(&sizes) : choice.slots;
     if (request->memory_budget != 0 &&

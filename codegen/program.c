@@ -75,8 +75,10 @@ static void list_levels(const cg_request *request, cg_program *program)
 td_status cg_program_create(td_context *context, const cg_request *request, cg_program *program)
 {
     cg_program made = {.context = context, .request = request};
-    td_status status = check_request(context, request);
+    TD_TRY(check_request(context, request));
+    TD_TRY(cg_check_slots(context, request));
     list_levels(request, &made);
+    td_status status = TD_OK;
     for (size_t i = 0; i < request->model_count && status == TD_OK; i++) {
         const cg_model *model = &request->models[i];
         status = cg_weights_make(context, model, &made.weights[i]);
@@ -151,12 +153,6 @@ static td_status lower_level(const cg_program *program, const cg_level *level)
     return status;
 }
 
-/* What a linker makes a file of; other kinds of output are one module. */
-static bool is_linked(const cg_request *request)
-{
-    return request->emit == CG_EXECUTABLE || request->emit == CG_SHARED;
-}
-
 /* In the LLVM context of the first level, so that units can be joined. */
 static td_status create_unit(const cg_program *program, const cg_cpu *cpu, cg_unit *unit)
 {
@@ -174,7 +170,7 @@ td_status cg_program_emit(cg_program *program)
         TD_TRY(create_unit(program, level->cpu, &level->unit));
         TD_TRY(lower_level(program, level));
         TD_TRY(cg_unit_optimise(context, &level->unit));
-        TD_TRY(cg_unit_emit_object(context, &level->unit, !is_linked(program->request),
+        TD_TRY(cg_unit_emit_object(context, &level->unit, !cg_is_linked(program->request),
                                    &level->object));
     }
     return TD_OK;
@@ -201,171 +197,51 @@ td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *
 
 /* --- compiling --- */
 
-/* Appends zeros up to a multiple of `alignment` of the whole file. */
-static bool pad_stream(FILE *stream, uint64_t alignment, uint64_t *position)
-{
-    const long at = ftell(stream);
-    if (at < 0)
-        return false;
-    *position = cg_align((uint64_t)at, alignment);
-    for (uint64_t i = (uint64_t)at; i < *position; i++)
-        if (putc(0, stream) == EOF)
-            return false;
-    return true;
-}
-
-static bool copy_stream(FILE *from, FILE *to)
-{
-    char buffer[1 << 16];
-    size_t count;
-    rewind(from);
-    while ((count = fread(buffer, 1, sizeof buffer, from)) > 0)
-        if (fwrite(buffer, 1, count, to) != count)
-            return false;
-    return !ferror(from);
-}
-
-static td_status append_payload(const cg_program *program, FILE *payload, FILE *output,
-                                const char *path)
-{
-    tandem_payload_trailer trailer = {.magic = {'T', 'A', 'N', 'D', 'E', 'M', 'P', 'L'},
-                                      .bytes = program->payload_bytes,
-                                      .hash = program->payload_hash,
-                                      .header_hash = program->header_hash};
-    if (!pad_stream(output, 4096, &trailer.offset) || !copy_stream(payload, output) ||
-        fwrite(&trailer, sizeof trailer, 1, output) != 1)
-        return td_fail(program->context, TD_IO, "%s: the weights cannot be written", path);
-    return TD_OK;
-}
-
-static td_status write_linked(const cg_program *program, FILE *payload, FILE *output)
-{
-    td_context *context = program->context;
-    LLVMMemoryBufferRef tables;
-    TD_TRY(cg_unit_emit_object(context, &program->tables, false, &tables));
-    td_status status = cg_link(program, tables, output);
-    LLVMDisposeMemoryBuffer(tables);
-    if (status == TD_OK)
-        status = append_payload(program, payload, output, program->request->output);
-    return status;
-}
-
-/* Nothing but the tables need reach an entry point once all is one module. */
-static void hide_entries(const cg_program *program, const cg_level *level)
-{
-    for (size_t i = 0; i < program->request->model_count; i++)
-        for (unsigned which = 0; which < CG_GRAPHS; which++) {
-            char name[CG_ENTRY_NAME_BYTES];
-            if (cg_entry_name(program, level, i, which, name))
-                LLVMSetLinkage(LLVMGetNamedFunction(program->tables.module, name),
-                               LLVMInternalLinkage);
-        }
-}
-
-static td_status emit_whole(const cg_program *program, LLVMMemoryBufferRef *buffer)
-{
-    switch (program->request->emit) {
-    case CG_BITCODE:
-        *buffer = cg_unit_emit_bitcode(&program->tables);
-        return TD_OK;
-    case CG_LLVM_IR:
-        *buffer = cg_unit_emit_text(&program->tables);
-        return TD_OK;
-    default:
-        return cg_unit_emit_object(program->context, &program->tables, false, buffer);
-    }
-}
-
-/* Joins code and tables into one module. An object costs a second emission of the code, and takes
- * no linker. */
-static td_status write_whole(cg_program *program, FILE *output)
-{
-    td_context *context = program->context;
-    LLVMMemoryBufferRef buffer;
-    for (size_t i = 0; i < program->level_count; i++) {
-        TD_TRY(cg_unit_join(context, &program->tables, &program->levels[i].unit));
-        hide_entries(program, &program->levels[i]);
-    }
-    TD_TRY(emit_whole(program, &buffer));
-    const size_t size = LLVMGetBufferSize(buffer);
-    const bool written = fwrite(LLVMGetBufferStart(buffer), 1, size, output) == size;
-    LLVMDisposeMemoryBuffer(buffer);
-    return written ? TD_OK
-                   : td_fail(context, TD_IO, "%s: cannot be written", program->request->output);
-}
-
-/* Executables and shared libraries end with their weights; other files have them beside. */
-static td_status write_output(cg_program *program, FILE *payload)
-{
-    td_context *context = program->context;
-    const cg_request *request = program->request;
-    td_output output;
-    TD_TRY(td_output_open(context, request->output, &output));
-    const td_status status = is_linked(request) ? write_linked(program, payload, output.stream)
-                                                : write_whole(program, output.stream);
-    if (status != TD_OK) {
-        td_output_discard(context, &output);
-        return status;
-    }
-    return td_output_commit(context, &output, is_linked(request));
-}
-
-static td_status write_weights_beside(const cg_program *program, FILE *payload)
+/* The packed weights before it is known what they are appended to. The file lies beside the output:
+ * it may be larger than what temporary folders hold. */
+static td_status open_payload(const cg_program *program, td_output *payload)
 {
     td_context *context = program->context;
     td_text path;
-    td_output output;
     td_text_init(&path, context);
-    td_text_printf(&path, "%s.weights", program->request->output);
-    td_status status =
-        path.failed ? td_fail_memory(context) : td_output_open(context, path.data, &output);
-    if (status == TD_OK) {
-        status = append_payload(program, payload, output.stream, path.data);
-        if (status == TD_OK)
-            status = td_output_commit(context, &output, false);
-        else
-            td_output_discard(context, &output);
-    }
+    td_text_printf(&path, "%s.payload", program->request->output);
+    const td_status status =
+        path.failed ? td_fail_memory(context) : td_output_open(context, path.data, payload);
     td_text_release(&path);
     return status;
 }
 
-static td_status pack_and_write(cg_program *program, const cg_plan *plan, FILE *payload)
+static td_status make_program(cg_program *program, FILE *payload, td_output *output, cg_plan *plan)
 {
+    td_context *context = program->context;
     const cg_request *request = program->request;
-    td_progress(program->context, 1, "packing %.2f MiB of weights",
+    td_progress(context, 1, "generating code for %s, %s", request->target->runtime_folder,
+                request->cpu.name);
+    TD_TRY(cg_program_emit(program));
+    TD_TRY(plan_emitted(program, plan));
+    td_progress(context, 1, "packing %.2f MiB of weights",
                 tandem_plan_mebibytes(program->payload_bytes));
     TD_TRY(cg_pack(program, payload));
-    td_progress(program->context, 1, "writing %s", request->output);
+    td_progress(context, 1, "writing %s", request->output);
     TD_TRY(create_unit(program, program->levels[0].cpu, &program->tables));
     TD_TRY(cg_program_add_tables(program, plan));
-    TD_TRY(write_output(program, payload));
-    if (!is_linked(request))
-        TD_TRY(write_weights_beside(program, payload));
-    if (request->emit != CG_EXECUTABLE && !program->bare)
-        TD_TRY(cg_write_header(program));
-    return TD_OK;
+    return cg_write_program(program, payload, output);
 }
 
 td_status cg_program_compile(cg_program *program, cg_plan *plan)
 {
     td_context *context = program->context;
-    td_progress(context, 1, "generating code for %s, %s", program->request->target->runtime_folder,
-                program->request->cpu.name);
-    TD_TRY(cg_program_emit(program));
-    TD_TRY(plan_emitted(program, plan));
-    /* Beside the output: it may be larger than what temporary folders hold. */
-    td_text path;
-    td_text_init(&path, context);
-    td_text_printf(&path, "%s.payload", program->request->output);
-    td_output payload;
-    td_status status =
-        path.failed ? td_fail_memory(context) : td_output_open(context, path.data, &payload);
-    td_text_release(&path);
-    if (status != TD_OK)
-        return status;
-    status = pack_and_write(program, plan, payload.stream);
-    td_output_discard(context, &payload);
+    td_output output, payload;
+    /* What would make the last step fail is best said before the first. */
+    if (cg_is_linked(program->request) && !program->bare)
+        TD_TRY(cg_check_runtime(program));
+    TD_TRY(td_output_open(context, program->request->output, &output));
+    td_status status = open_payload(program, &payload);
+    if (status == TD_OK) {
+        status = make_program(program, payload.stream, &output, plan);
+        td_output_discard(context, &payload);
+    }
+    td_output_discard(context, &output);
     return status;
 }
 

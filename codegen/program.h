@@ -58,6 +58,8 @@ uint64_t cg_table_bytes(const cg_program *program);
 /* What the attention over a cache does with it, as in the tables, without what is in the arena. */
 void cg_describe_cache(const cg_model *model, const cg_cache *cache, tandem_cache_info *info);
 
+/* Refuses a number of slots that the target's context cannot use. */
+td_status cg_check_slots(td_context *context, const cg_request *request);
 /* The plan of a program whose code (tables included) has `code` bytes. */
 td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan);
 
@@ -65,9 +67,21 @@ td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *pla
  * payload_hash. */
 td_status cg_pack(cg_program *program, FILE *stream);
 
+/* Refuses a target whose runtime was not built with Tandem. */
+td_status cg_check_runtime(const cg_program *program);
 /* Links the code of all levels with the object of the tables (and with the runtime, unless bare)
  * and writes the result to `output`. */
 td_status cg_link(const cg_program *program, LLVMMemoryBufferRef tables, FILE *output);
+
+/* Whether a linker makes the output; other kinds are one module. */
+static inline bool cg_is_linked(const cg_request *request)
+{
+    return request->emit == CG_EXECUTABLE || request->emit == CG_SHARED;
+}
+
+/* Writes and commits the output with what belongs to it: the weights, at its end or in a file
+ * beside it, and the header. Needs code, tables and the packed weights in `payload`. */
+td_status cg_write_program(cg_program *program, FILE *payload, td_output *output);
 
 /* Makes a folder of its own below TMPDIR or /tmp; its path lives in the arena. */
 td_status cg_make_folder(td_arena *arena, char **folder);
