@@ -64,10 +64,9 @@ static td_status place_part(arena_part *part, int64_t goal, bool any_within_goal
     if (part->height <= enough)
         return TD_OK;
     TD_TRY(arena_part_link(part));
-    if (part->overlaps == NULL)
-        return TD_OK;
-    TD_TRY(arena_greedy(part, enough));
-    const bool hopeless = any_within_goal && part->bound > goal;
+    if (part->overlaps != NULL || part->item_count <= ARENA_MOST_GREEDY)
+        TD_TRY(arena_greedy(part, enough));
+    const bool hopeless = part->overlaps == NULL || (any_within_goal && part->bound > goal);
     if (part->height <= enough || hopeless || arena_effort_spent(effort))
         return TD_OK;
     arena_search *search = arena_search_make(part);

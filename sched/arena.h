@@ -56,7 +56,7 @@ void arena_problem_release(arena_problem *problem);
 sched_arena_report arena_problem_report(const arena_problem *problem);
 
 /* Fills in members and overlaps, unless there are more than some millions of pairs: then a part is
- * too large for more than arena_sweep. */
+ * too large for a search. */
 td_status arena_part_link(arena_part *part);
 
 static inline bool arena_meet(const arena_item *a, const arena_item *b)
@@ -76,7 +76,9 @@ static inline int64_t arena_align(int64_t offset, int64_t alignment)
  * the other. */
 td_status arena_sweep(arena_part *part);
 
-/* First and best fit in several orders of a linked part, until the height is at most `goal`. */
+/* First and best fit in several orders, until the height is at most `goal` or the work too much.
+ * Quadratic at worst: for parts of at most ARENA_MOST_GREEDY items. */
+#define ARENA_MOST_GREEDY 20000
 td_status arena_greedy(arena_part *part, int64_t goal);
 
 /* --- search --- */

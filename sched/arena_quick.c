@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Items that greedy orders look at: no further order is tried then. About half a second. */
+#define MOST_GREEDY_WORK UINT64_C(300000000)
+
 /* A stretch of addresses in use. */
 typedef struct stretch {
     int64_t offset, end;
@@ -207,25 +210,76 @@ static int compare_stretches(const void *left, const void *right)
     return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
-/* Offsets in order of the turns; offset -1: not placed yet. */
-static void place_all(const arena_part *part, const turn *turns, bool tightest, stretch *used,
-                      int64_t *offsets)
+/* A placement in progress. */
+typedef struct greedy_trial {
+    const arena_part *part;
+    int64_t *offsets; /* by item; -1: not placed yet */
+    uint32_t *placed; /* in order of their offsets */
+    uint32_t placed_count;
+    stretch *used;
+    uint64_t work; /* items looked at */
+} greedy_trial;
+
+static void trial_add(greedy_trial *self, uint32_t item, int64_t offset)
 {
-    for (uint32_t i = 0; i < part->item_count; i++)
-        offsets[i] = part->items[i].fixed;
+    uint32_t low = 0, high = self->placed_count++;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (self->offsets[self->placed[middle]] <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    memmove(self->placed + low + 1, self->placed + low,
+            (self->placed_count - 1 - low) * sizeof *self->placed);
+    self->placed[low] = item;
+    self->offsets[item] = offset;
+}
+
+/* What is in use during an item's life, in order of offsets: those that meet it, sorted, or, where
+ * they are many, all that are placed, filtered. */
+static size_t trial_used(greedy_trial *self, uint32_t i)
+{
+    const arena_part *part = self->part;
+    const arena_item *items = part->items;
+    size_t count = 0;
+    const bool few = part->overlaps != NULL &&
+                     part->first_overlap[i + 1] - part->first_overlap[i] < self->placed_count / 16;
+    if (!few) {
+        self->work += self->placed_count;
+        for (uint32_t p = 0; p < self->placed_count; p++) {
+            const uint32_t k = self->placed[p];
+            if (arena_meet(&items[i], &items[k]))
+                self->used[count++] = (stretch){self->offsets[k], self->offsets[k] + items[k].size};
+        }
+        return count;
+    }
+    for (uint32_t o = part->first_overlap[i]; o < part->first_overlap[i + 1]; o++) {
+        const uint32_t k = part->overlaps[o];
+        if (self->offsets[k] >= 0)
+            self->used[count++] = (stretch){self->offsets[k], self->offsets[k] + items[k].size};
+    }
+    self->work += 4 * count;
+    qsort(self->used, count, sizeof *self->used, compare_stretches);
+    return count;
+}
+
+static void place_all(greedy_trial *self, const turn *turns, bool tightest)
+{
+    const arena_part *part = self->part;
+    self->placed_count = 0;
+    for (uint32_t i = 0; i < part->item_count; i++) {
+        self->offsets[i] = -1;
+        if (part->items[i].fixed >= 0)
+            trial_add(self, i, part->items[i].fixed);
+    }
     for (uint32_t t = 0; t < part->item_count; t++) {
         const uint32_t i = turns[t].item;
-        size_t count = 0;
         int64_t widest;
-        if (offsets[i] >= 0)
+        if (self->offsets[i] >= 0)
             continue;
-        for (uint32_t k = part->first_overlap[i]; k < part->first_overlap[i + 1]; k++) {
-            const uint32_t other = part->overlaps[k];
-            if (offsets[other] >= 0)
-                used[count++] = (stretch){offsets[other], offsets[other] + part->items[other].size};
-        }
-        qsort(used, count, sizeof *used, compare_stretches);
-        offsets[i] = find_gap(used, count, &part->items[i], tightest, &widest);
+        const size_t count = trial_used(self, i);
+        trial_add(self, i, find_gap(self->used, count, &part->items[i], tightest, &widest));
     }
 }
 
@@ -234,18 +288,24 @@ td_status arena_greedy(arena_part *part, int64_t goal)
     td_context *context = part->context;
     const size_t room = part->item_count + (size_t)1;
     turn *turns = td_allocate(context, room * sizeof *turns);
-    stretch *used = td_allocate(context, room * sizeof *used);
-    int64_t *offsets = td_allocate(context, room * sizeof *offsets);
-    const bool failed = turns == NULL || used == NULL || offsets == NULL;
-    for (size_t s = 0; !failed && s < TD_COUNT_OF(strategies) && part->height > goal; s++) {
+    greedy_trial trial = {.part = part,
+                          .offsets = td_allocate(context, room * sizeof *trial.offsets),
+                          .placed = td_allocate(context, room * sizeof *trial.placed),
+                          .used = td_allocate(context, room * sizeof *trial.used)};
+    const bool failed =
+        turns == NULL || trial.offsets == NULL || trial.placed == NULL || trial.used == NULL;
+    for (size_t s = 0; !failed && s < TD_COUNT_OF(strategies) && part->height > goal &&
+                       trial.work < MOST_GREEDY_WORK;
+         s++) {
         for (uint32_t i = 0; i < part->item_count; i++)
             turns[i] = (turn){strategies[s].key(&part->items[i]), part->items[i].size, i};
         qsort(turns, part->item_count, sizeof *turns, compare_turns);
-        place_all(part, turns, strategies[s].tightest, used, offsets);
-        keep_better(part, offsets);
+        place_all(&trial, turns, strategies[s].tightest);
+        keep_better(part, trial.offsets);
     }
     td_release(context, turns);
-    td_release(context, used);
-    td_release(context, offsets);
+    td_release(context, trial.offsets);
+    td_release(context, trial.placed);
+    td_release(context, trial.used);
     return failed ? td_fail_memory(context) : TD_OK;
 }

@@ -39,17 +39,15 @@ bool arena_state_make(const arena_part *part, arena_state *state)
     state->ceiling = td_allocate(context, items * sizeof *state->ceiling);
     state->rank = td_allocate(context, items * sizeof *state->rank);
     state->by_rank = td_allocate(context, items * sizeof *state->by_rank);
-    state->queue = td_allocate(context, items * sizeof *state->queue);
     state->waiting = td_allocate(context, sections * sizeof *state->waiting);
     state->waiting_count = td_allocate(context, sections * sizeof *state->waiting_count);
     state->conflict.items = td_allocate(context, items * sizeof *state->conflict.items);
     state->conflict.holds = td_allocate(context, items * sizeof *state->conflict.holds);
     state->conflict.from = td_allocate(context, items * sizeof *state->conflict.from);
     return state->head != NULL && state->offset != NULL && state->ceiling != NULL &&
-           state->rank != NULL && state->by_rank != NULL && state->queue != NULL &&
-           state->waiting != NULL && state->waiting_count != NULL &&
-           state->conflict.items != NULL && state->conflict.holds != NULL &&
-           state->conflict.from != NULL;
+           state->rank != NULL && state->by_rank != NULL && state->waiting != NULL &&
+           state->waiting_count != NULL && state->conflict.items != NULL &&
+           state->conflict.holds != NULL && state->conflict.from != NULL;
 }
 
 void arena_state_release(arena_state *state)
@@ -60,19 +58,12 @@ void arena_state_release(arena_state *state)
     td_release(context, state->ceiling);
     td_release(context, state->rank);
     td_release(context, state->by_rank);
-    td_release(context, state->queue);
     td_release(context, state->waiting);
     td_release(context, state->waiting_count);
     td_release(context, state->conflict.items);
     td_release(context, state->conflict.holds);
     td_release(context, state->conflict.from);
     td_array_release(context, &state->trail);
-}
-
-static void set_head(arena_state *state, uint32_t item, int64_t head)
-{
-    state->head[item] = head;
-    state->queue[state->rank[item]] = head;
 }
 
 bool arena_state_room(arena_state *state)
@@ -143,7 +134,7 @@ bool arena_state_start(arena_state *state, int64_t capacity)
     for (uint32_t i = 0; i < part->item_count; i++) {
         const arena_item *item = &part->items[i];
         state->ceiling[i] = item->fixed >= 0 ? item->fixed : capacity - item->size;
-        set_head(state, i, item->fixed >= 0 ? item->fixed : 0);
+        state->head[i] = item->fixed >= 0 ? item->fixed : 0;
         fits = fits && state->head[i] + item->size <= capacity;
         for (uint32_t s = item->first; s < item->end; s++) {
             state->waiting[s] += item->size;
@@ -153,19 +144,36 @@ bool arena_state_start(arena_state *state, int64_t capacity)
     return fits && check_sections(state, 0, part->section_count);
 }
 
+/* The item with the lowest head among those that meet `item`, if that is below the item's own. */
+static uint32_t lower_neighbour(const arena_state *state, uint32_t item)
+{
+    const arena_part *part = state->part;
+    const int64_t *head = state->head;
+    uint32_t best = item;
+    for (uint32_t k = part->first_overlap[item]; k < part->first_overlap[item + 1]; k++) {
+        const uint32_t other = part->overlaps[k];
+        if (head[other] < head[best] ||
+            (head[other] == head[best] && best != item && state->rank[other] < state->rank[best]))
+            best = other;
+    }
+    return best;
+}
+
 uint32_t arena_state_next(arena_state *state)
 {
-    const uint32_t count = state->part->item_count;
-    const int64_t *queue = state->queue;
-    int64_t lowest = ARENA_PLACED;
-    uint32_t best = UINT32_MAX;
-    for (uint32_t r = 0; r < count; r++)
-        if (queue[r] < lowest) {
-            lowest = queue[r];
-            best = r;
-        }
-    state->work += count / 4; /* cheaper than the other looks */
-    return best == UINT32_MAX ? best : state->by_rank[best];
+    const arena_part *part = state->part;
+    uint32_t rank = 0, item, lower;
+    while (rank < part->item_count && state->head[state->by_rank[rank]] == ARENA_PLACED)
+        rank++;
+    state->work += rank / 4; /* cheaper than the other looks */
+    if (rank == part->item_count)
+        return UINT32_MAX;
+    for (item = state->by_rank[rank];; item = lower) {
+        lower = lower_neighbour(state, item);
+        state->work += part->first_overlap[item + 1] - part->first_overlap[item];
+        if (lower == item)
+            return item;
+    }
 }
 
 bool arena_state_place(arena_state *state, uint32_t item)
@@ -176,7 +184,7 @@ bool arena_state_place(arena_state *state, uint32_t item)
     uint32_t first = items[item].first, last = items[item].end;
     state->offset[item] = state->head[item];
     record(state, item, true);
-    set_head(state, item, ARENA_PLACED);
+    state->head[item] = ARENA_PLACED;
     for (uint32_t s = first; s < last; s++) {
         state->waiting[s] -= items[item].size;
         state->waiting_count[s]--;
@@ -188,7 +196,7 @@ bool arena_state_place(arena_state *state, uint32_t item)
         if (state->head[other] >= end)
             continue;
         record(state, other, false);
-        set_head(state, other, arena_align(end, items[other].alignment));
+        state->head[other] = arena_align(end, items[other].alignment);
         first = items[other].first < first ? items[other].first : first;
         last = items[other].end > last ? items[other].end : last;
         if (state->head[other] > state->ceiling[other])
@@ -211,7 +219,7 @@ bool arena_state_postpone(arena_state *state, uint32_t item)
     if (lowest > state->ceiling[item])
         return fail_item(state, item);
     record(state, item, false);
-    set_head(state, item, arena_align(lowest, part->items[item].alignment));
+    state->head[item] = arena_align(lowest, part->items[item].alignment);
     if (state->head[item] > state->ceiling[item])
         return fail_item(state, item);
     return check_sections(state, part->items[item].first, part->items[item].end);
@@ -222,7 +230,7 @@ void arena_state_undo(arena_state *state, size_t trail_count)
     const arena_item *items = state->part->items;
     while (state->trail.count > trail_count) {
         const arena_change change = state->trail.items[--state->trail.count];
-        set_head(state, change.item, change.head);
+        state->head[change.item] = change.head;
         if (!change.placed)
             continue;
         for (uint32_t s = items[change.item].first; s < items[change.item].end; s++) {

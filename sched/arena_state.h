@@ -4,7 +4,8 @@
  *
  * An item that waits for its place has a head: the lowest offset that it can still have. A
  * placement in which nothing can move down is enough to look for; there an item lies at 0, or on an
- * item that is alive with it. So for the waiting item with the lowest head there are two cases:
+ * item that is alive with it. So for a waiting item that meets none with a lower head there are two
+ * cases:
  *
  *   place     it lies at its head; those that meet it lie above it, for none fits below;
  *   postpone  it lies on an item that waits as well, hence not below the lowest end among those
@@ -46,10 +47,8 @@ typedef struct arena_state {
     int64_t capacity;
     /* By item. */
     int64_t *head, *offset;
-    int64_t *ceiling; /* the highest offset that is allowed */
-    /* The heads again, in the order in which equal ones take their turns. */
-    uint32_t *rank, *by_rank;
-    int64_t *queue;
+    int64_t *ceiling;         /* the highest offset that is allowed */
+    uint32_t *rank, *by_rank; /* the order in which items take their turns */
     /* By section: what waits there. */
     int64_t *waiting;
     uint32_t *waiting_count;
@@ -66,7 +65,8 @@ void arena_state_release(arena_state *state);
  */
 bool arena_state_start(arena_state *state, int64_t capacity);
 
-/* The waiting item with the lowest head, or UINT32_MAX. */
+/* The item to decide on, or UINT32_MAX when all are placed: from the first by rank down to a lower
+ * head among those that meet it, until there is none. */
 uint32_t arena_state_next(arena_state *state);
 
 /* False: a dead end, and `conflict` says why. The trail has room for arena_state_room more changes.

@@ -14,6 +14,8 @@ const sched_orderer sched_orderers[] = {
     {"greedy", "always the ready node that frees most memory", sched_order_greedy},
     {"postorder", "depth first, operands that need most beyond what they leave first",
      sched_order_postorder},
+    {"liu", "the least peak of trees, by hills and valleys; other graphs tree by tree",
+     sched_order_liu},
     {"beam", "the best WIDTH sets of nodes after each step, from the first node on",
      sched_order_beam},
     {"beam-backward", "the same from the last node to the first", sched_order_beam_backward},

@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* What runs before any search; all are linear or nearly so. */
-static const char *const quick[] = {"file", "dfs", "greedy", "postorder"};
+static const char *const quick[] = {"file", "dfs", "greedy", "postorder", "liu"};
 
 /* How much wider the searches become when they find nothing more. */
 #define WIDTH_GROWTH 4

@@ -10,10 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#define FIELDS      4  /* smoothed positional fields */
-#define SMOOTHINGS  16 /* steps of a lazy random walk that make them */
-#define MOST_LOCAL  8.0
-#define QUICK_WIDTH 4 /* of the beams whose orders are features */
+#define FIELDS     4  /* smoothed positional fields */
+#define SMOOTHINGS 16 /* steps of a lazy random walk that make them */
+#define MOST_LOCAL 8.0
 
 /* --- the unit itself --- */
 
@@ -34,6 +33,7 @@ typedef struct maker {
     const topo_views *views;
     td_context *context;
     topo_features *features;
+    uint32_t quick_width;
     traffic *traffic; /* by unit */
     uint32_t *filled; /* by unit: features written */
     uint32_t *seen;   /* by group: 1 + the last unit that was found to read it */
@@ -228,7 +228,8 @@ static td_status find_quick_order(maker *m, int which, uint32_t *order, uint32_t
         TD_TRY(sched_order(m->problem, names[which], NULL, order, &ignored));
         return sched_core_adopt(m->core, order, units);
     }
-    const sched_search search = {.backward = which == 4, .width = QUICK_WIDTH, .bound = UINT64_MAX};
+    const sched_search search = {
+        .backward = which == 4, .width = m->quick_width, .bound = UINT64_MAX};
     sched_effort effort = {.work = UINT64_MAX};
     sched_outcome outcome;
     return sched_search_run(m->core, &search, &effort, units, &outcome);
@@ -245,8 +246,12 @@ static td_status put_orders(maker *m)
         status = find_quick_order(m, which, order, units);
         if (status == TD_OK)
             status = put_order(m, units, which >= 3, &peaks[which]);
-        least = fmin(least, peaks[which]);
+        if (status == TD_OK && peaks[which] < least) {
+            least = peaks[which];
+            memcpy(m->features->units, units, n * sizeof *units);
+        }
     }
+    m->features->peak = status == TD_OK ? (uint64_t)least : UINT64_MAX;
     for (uint32_t u = 0; u < n && status == TD_OK; u++)
         for (int which = 0; which < 5; which++)
             put(m, u, peaks[which] / fmax(1, least) - 1);
@@ -355,24 +360,31 @@ void topo_features_release(topo_features *features)
 {
     td_release(features->context, features->rows);
     td_release(features->context, features->local);
+    td_release(features->context, features->units);
     memset(features, 0, sizeof *features);
 }
 
 td_status topo_features_make(const sched_problem *problem, const sched_core *core,
-                             const topo_views *views, topo_features *features)
+                             const topo_views *views, uint32_t quick_width, topo_features *features)
 {
     td_context *context = core->context;
     const size_t n = core->unit_count + (size_t)1;
     *features = (topo_features){.context = context};
     features->rows = td_allocate(context, n * TOPO_FEATURES * sizeof(float));
     features->local = td_allocate(context, n * sizeof(double));
-    maker m = {problem, core, views, context, features, NULL, NULL, NULL};
+    features->units = td_allocate(context, n * sizeof *features->units);
+    maker m = {.problem = problem,
+               .core = core,
+               .views = views,
+               .context = context,
+               .features = features,
+               .quick_width = quick_width};
     m.traffic = td_allocate(context, n * sizeof *m.traffic);
     m.filled = td_allocate(context, n * sizeof *m.filled);
     m.seen = td_allocate(context, (core->group_count + (size_t)1) * sizeof *m.seen);
     td_status status = TD_OK;
-    if (features->rows == NULL || features->local == NULL || m.traffic == NULL ||
-        m.filled == NULL || m.seen == NULL)
+    if (features->rows == NULL || features->local == NULL || features->units == NULL ||
+        m.traffic == NULL || m.filled == NULL || m.seen == NULL)
         status = td_fail_memory(context);
     if (status == TD_OK)
         status = fill(&m);

@@ -14,16 +14,19 @@
 
 typedef struct topo_features {
     td_context *context;
-    float *rows;   /* [units][TOPO_FEATURES] */
-    double scale;  /* mean bytes of the buffers that units leave behind; at least 1 */
-    double *local; /* [units]: bytes that the unit itself moves, at most 8 * scale */
+    float *rows;     /* [units][TOPO_FEATURES] */
+    double scale;    /* mean bytes of the buffers that units leave behind; at least 1 */
+    double *local;   /* [units]: bytes that the unit itself moves, at most 8 * scale */
+    uint32_t *units; /* the best of the quick orders */
+    uint64_t peak;   /* its peak */
 } topo_features;
 
 /* Features of the units of `core`, made from `problem` and reduced. A few quick orders and beams of
- * width 4: linear in the graph times the number of ready units; beside it what topo_views_make
- * takes. */
+ * `quick_width`: linear in the graph times the number of ready units; beside it what
+ * topo_views_make takes. */
 td_status topo_features_make(const sched_problem *problem, const sched_core *core,
-                             const topo_views *views, topo_features *features);
+                             const topo_views *views, uint32_t quick_width,
+                             topo_features *features);
 void topo_features_release(topo_features *features);
 
 #endif

@@ -8,10 +8,11 @@
 #include <math.h>
 #include <string.h>
 
-#define MARGIN          0.25 /* scales */
-#define BACKWARD_WINDOW 50 /* levels looked at, from the first loss on; forward all are: measured  \
-                            */
-#define EXAMPLES 4         /* kept sets of a level that are compared with the teacher's */
+#define MARGIN 0.25 /* scales */
+#define BACKWARD_WINDOW                                                                            \
+    50             /* levels looked at, from the first loss on; forward all are: measured          \
+                    */
+#define EXAMPLES 4 /* kept sets of a level that are compared with the teacher's */
 
 /* What a narrow beam kept, level by level. */
 typedef struct record {
@@ -54,7 +55,7 @@ typedef struct teacher {
     uint32_t *narrow, *best, *path; /* orders of units */
     double *live; /* [units + 1]: what is alive after so many units of the path, weighted */
     uint64_t *marks;
-    double *by_unit, *by_group; /* slopes */
+    topo_slopes slopes;
     uint32_t *left;
 } teacher;
 
@@ -134,14 +135,14 @@ static void count_set(teacher *t, const uint64_t *marks, bool backward, double s
         const uint32_t unit = core->unit_of[node], group = core->own[node];
         const bool held = is_marked(marks, node), has_run = held != backward;
         if (held && node == core->members.items[core->members.first[unit]])
-            t->by_unit[unit] += sign;
+            t->slopes.by_unit[unit] += sign;
         if (!has_run || group == SCHED_NONE)
             continue;
         bool alive = false;
         for (uint32_t u = core->users.first[group]; u < core->users.first[group + 1] && !alive; u++)
             alive = is_marked(marks, core->users.items[u]) == backward;
         if (alive)
-            t->by_group[group] += sign;
+            t->slopes.by_group[group] += sign;
     }
 }
 
@@ -192,34 +193,14 @@ static double compare(teacher *t, const record *kept, bool backward, uint32_t *l
     return loss;
 }
 
-/* The chain rule through sched/topoformer/rank.h. */
-static void add_slopes(const teacher *t, const float *outputs, bool backward, double factor,
-                       float *d_outputs)
-{
-    const sched_core *core = t->core;
-    const topo_features *features = &t->graph->features;
-    for (uint32_t u = 0; u < core->unit_count; u++) {
-        const size_t at = (size_t)u * TOPO_OUTPUTS + (backward ? TOPO_DIRECTION : 0);
-        const double slope = factor * t->by_unit[u], bent = tanh((double)outputs[at + 2]);
-        d_outputs[at] += (float)slope;
-        d_outputs[at + 1] += (float)(slope * features->local[u] / features->scale);
-        sched_for_each(node, &core->members, u) if (core->own[*node] != SCHED_NONE)
-        {
-            const uint32_t group = core->own[*node];
-            d_outputs[at + 2] += (float)(factor * t->by_group[group] * (1 - bent * bent) *
-                                         fmin(8, (double)core->size[group] / features->scale));
-        }
-    }
-}
-
 static td_status learn(teacher *t, const float *outputs, const record *kept, bool backward,
                        float *d_outputs, topo_lesson *lesson)
 {
     const sched_core *core = t->core;
     TD_TRY(canonicalise(t, t->best, backward));
     follow_path(t, backward);
-    memset(t->by_unit, 0, core->unit_count * sizeof *t->by_unit);
-    memset(t->by_group, 0, core->group_count * sizeof *t->by_group);
+    memset(t->slopes.by_unit, 0, core->unit_count * sizeof *t->slopes.by_unit);
+    memset(t->slopes.by_group, 0, core->group_count * sizeof *t->slopes.by_group);
     uint32_t levels = 0;
     const double loss = compare(t, kept, backward, &levels);
     if (levels == 0)
@@ -227,7 +208,7 @@ static td_status learn(teacher *t, const float *outputs, const record *kept, boo
     /* What lies further below counts more, up to a point. */
     const double gain = (double)lesson->narrow[backward] / (double)lesson->best - 1;
     const double factor = fmin(2, 0.2 + gain / 0.02) / levels;
-    add_slopes(t, outputs, backward, factor, d_outputs);
+    topo_slopes_add(t->graph, &t->slopes, outputs, backward, factor, d_outputs);
     lesson->loss += factor * loss;
     lesson->learned[backward] = true;
     return TD_OK;
@@ -271,8 +252,9 @@ static td_status open_teacher(teacher *t, record *kept)
     t->path = td_allocate(context, units * sizeof *t->path);
     t->live = td_allocate(context, units * sizeof *t->live);
     t->marks = td_allocate(context, words * sizeof *t->marks);
-    t->by_unit = td_allocate(context, units * sizeof *t->by_unit);
-    t->by_group = td_allocate(context, (t->core->group_count + (size_t)1) * sizeof *t->by_group);
+    t->slopes.by_unit = td_allocate(context, units * sizeof *t->slopes.by_unit);
+    t->slopes.by_group =
+        td_allocate(context, (t->core->group_count + (size_t)1) * sizeof *t->slopes.by_group);
     t->left = td_allocate(context, (t->core->group_count + (size_t)1) * sizeof *t->left);
     for (int back = 0; back < 2; back++) {
         kept[back] = (record){.context = context, .words = (t->core->count + (size_t)63) / 64};
@@ -281,7 +263,8 @@ static td_status open_teacher(teacher *t, record *kept)
             return td_fail_memory(context);
     }
     if (t->narrow == NULL || t->best == NULL || t->path == NULL || t->live == NULL ||
-        t->marks == NULL || t->by_unit == NULL || t->by_group == NULL || t->left == NULL)
+        t->marks == NULL || t->slopes.by_unit == NULL || t->slopes.by_group == NULL ||
+        t->left == NULL)
         return td_fail_memory(context);
     return TD_OK;
 }
@@ -302,8 +285,8 @@ td_status topo_lesson_take(const topo_graph *graph, const float *outputs, uint32
         if (lesson->best < lesson->narrow[back])
             status = learn(&t, outputs, &kept[back], back != 0, d_outputs, lesson);
     topo_ranks_release(&t.ranks);
-    void *const scratch[] = {t.narrow, t.best,    t.path,     t.live,
-                             t.marks,  t.by_unit, t.by_group, t.left};
+    void *const scratch[] = {t.narrow,          t.best, t.path, t.live, t.marks, t.slopes.by_unit,
+                             t.slopes.by_group, t.left};
     for (size_t i = 0; i < TD_COUNT_OF(scratch); i++)
         td_release(t.context, scratch[i]);
     for (int back = 0; back < 2; back++)

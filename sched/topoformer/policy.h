@@ -14,8 +14,6 @@
 
 #include "sched/topoformer/rank.h"
 
-/* Draws an order of units; `peak` is its peak. With slopes not NULL, by_unit and by_group receive
- * the slope of log p of the order by rank / (temperature * scale) terms: see policy.c. */
 typedef struct topo_policy {
     const topo_graph *graph;
     const topo_ranks *ranks;
@@ -24,17 +22,14 @@ typedef struct topo_policy {
     uint64_t seed;
 } topo_policy;
 
-/* Slopes of log p: by potential and by weight, in 1 / (temperature * scale) bytes; added to. */
-typedef struct topo_slopes {
-    double *by_unit, *by_group;
-} topo_slopes;
-
+/* Draws an order of units; `peak` is its peak. With slopes not NULL the slope of log p of the order
+ * by potentials and weights, in 1 / (temperature * scale), is added to them. */
 td_status topo_policy_draw(const topo_policy *policy, const topo_slopes *slopes, uint32_t *units,
                            uint64_t *peak);
 
 /* REINFORCE (Williams 1992): `samples` orders in each direction; advantage of each: its peak's
  * distance to the samples' mean in standard deviations (Jeon et al., ICLR 2023). Adds the slope by
- * output to d_outputs; `mean` and `best` are over both directions. */
+ * output of the mean of advantage times log p, the loss's, to d_outputs. */
 typedef struct topo_drawn {
     double mean[2]; /* of peaks */
     uint64_t best;

@@ -12,6 +12,9 @@
  */
 #define MOST_SCALES 1e6
 
+/* Buffers count as at most this many scales in slopes, so that one of them does not drown all. */
+#define MOST_SIZE 8.0
+
 void topo_graph_release(topo_graph *graph)
 {
     topo_features_release(&graph->features);
@@ -19,7 +22,7 @@ void topo_graph_release(topo_graph *graph)
     sched_core_release(&graph->core);
 }
 
-td_status topo_graph_make(const sched_problem *problem, topo_graph *graph)
+td_status topo_graph_make(const sched_problem *problem, uint32_t quick_width, topo_graph *graph)
 {
     *graph = (topo_graph){.problem = problem, .floor = sched_lower_bound(problem)};
     graph->views.context = graph->features.context = problem->context;
@@ -29,7 +32,8 @@ td_status topo_graph_make(const sched_problem *problem, topo_graph *graph)
     if (status == TD_OK)
         status = topo_views_make(&graph->core, &graph->views);
     if (status == TD_OK)
-        status = topo_features_make(problem, &graph->core, &graph->views, &graph->features);
+        status =
+            topo_features_make(problem, &graph->core, &graph->views, quick_width, &graph->features);
     if (status != TD_OK)
         topo_graph_release(graph);
     return status;
@@ -95,6 +99,26 @@ td_status topo_rank(const topo_model *model, const topo_graph *graph, topo_ranks
     const td_status status = topo_ranks_of(graph, pass.outputs, ranks);
     topo_pass_release(&pass);
     return status;
+}
+
+void topo_slopes_add(const topo_graph *graph, const topo_slopes *slopes, const float *outputs,
+                     bool backward, double factor, float *d_outputs)
+{
+    const sched_core *core = &graph->core;
+    const topo_features *features = &graph->features;
+    for (uint32_t u = 0; u < core->unit_count; u++) {
+        const size_t at = (size_t)u * TOPO_OUTPUTS + (backward ? TOPO_DIRECTION : 0);
+        const double slope = factor * slopes->by_unit[u], bent = tanh((double)outputs[at + 2]);
+        d_outputs[at] += (float)slope;
+        d_outputs[at + 1] += (float)(slope * features->local[u] / features->scale);
+        sched_for_each(node, &core->members, u) if (core->own[*node] != SCHED_NONE)
+        {
+            const uint32_t group = core->own[*node];
+            d_outputs[at + 2] +=
+                (float)(factor * slopes->by_group[group] * (1 - bent * bent) *
+                        fmin(MOST_SIZE, (double)core->size[group] / features->scale));
+        }
+    }
 }
 
 sched_search topo_search(const topo_graph *graph, const topo_ranks *ranks, bool backward,

@@ -29,8 +29,11 @@ typedef struct topo_graph {
     topo_features features;
 } topo_graph;
 
+/* Width of the beams whose orders are features, where nothing else is said. */
+#define TOPO_QUICK_WIDTH 4
+
 /* TD_UNSUPPORTED beyond TOPO_MOST_UNITS units. */
-td_status topo_graph_make(const sched_problem *problem, topo_graph *graph);
+td_status topo_graph_make(const sched_problem *problem, uint32_t quick_width, topo_graph *graph);
 void topo_graph_release(topo_graph *graph);
 
 /* For sched_search; both directions: [0] forward, [1] backward. */
@@ -45,6 +48,15 @@ void topo_ranks_release(topo_ranks *ranks);
 
 /* Encodes and ranks. */
 td_status topo_rank(const topo_model *model, const topo_graph *graph, topo_ranks *ranks);
+
+/* Slopes of something by potential and by weight, in 1 / bytes of the graph's scale. */
+typedef struct topo_slopes {
+    double *by_unit, *by_group;
+} topo_slopes;
+
+/* The chain rule: adds `factor` times the slopes by output of one direction to d_outputs. */
+void topo_slopes_add(const topo_graph *graph, const topo_slopes *slopes, const float *outputs,
+                     bool backward, double factor, float *d_outputs);
 
 /* A search of the whole ranked by `ranks` (NULL: plain), to be run with sched_search_run. */
 sched_search topo_search(const topo_graph *graph, const topo_ranks *ranks, bool backward,

@@ -8,6 +8,7 @@
 #include "sched/layered.h"
 #include "sched/topoformer/checkpoint.h"
 #include "sched/topoformer/lesson.h"
+#include "sched/topoformer/policy.h"
 #include "sched/topoformer/validate.h"
 
 #include <math.h>
@@ -27,6 +28,10 @@
 typedef struct example {
     td_context context;
     td_status status;
+    uint64_t seed;
+    uint32_t width, quick_width;
+    bool by_policy; /* learned by REINFORCE */
+    topo_drawn drawn;
     topo_lesson lesson;
     float *gradient;
 } example;
@@ -64,21 +69,24 @@ static void tame(float *d_outputs, size_t count)
         d_outputs[i] *= factor;
 }
 
-static td_status learn_graph(const trainer *self, const sched_problem *problem, uint32_t width,
-                             example *own)
+static td_status learn_graph(const trainer *self, const sched_problem *problem, example *own)
 {
     topo_graph graph;
     topo_pass pass;
-    TD_TRY(topo_graph_make(problem, &graph));
+    TD_TRY(topo_graph_make(problem, own->quick_width, &graph));
     td_status status =
         topo_encode(self->model, &graph.views, graph.features.rows, &own->context, &pass);
     const size_t outputs = (size_t)graph.core.unit_count * TOPO_OUTPUTS;
     float *d_outputs = td_allocate(&own->context, (outputs + 1) * sizeof *d_outputs);
     if (status == TD_OK && d_outputs == NULL)
         status = td_fail_memory(&own->context);
-    if (status == TD_OK)
-        status = topo_lesson_take(&graph, pass.outputs, width, width * self->training->factor, NULL,
-                                  d_outputs, &own->lesson);
+    const topo_training *training = self->training;
+    if (status == TD_OK && own->by_policy)
+        status = topo_reinforce(&graph, pass.outputs, training->temperature, training->samples,
+                                own->seed, d_outputs, &own->drawn);
+    else if (status == TD_OK)
+        status = topo_lesson_take(&graph, pass.outputs, own->width, own->width * training->factor,
+                                  NULL, d_outputs, &own->lesson);
     if (status == TD_OK) {
         tame(d_outputs, outputs);
         for (size_t i = 0; i < outputs; i++)
@@ -92,15 +100,14 @@ static td_status learn_graph(const trainer *self, const sched_problem *problem, 
     return status;
 }
 
-static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t seed, uint32_t width,
-                               example *own)
+static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t seed, example *own)
 {
     sched_layered layered;
     sched_problem problem;
     TD_TRY(sched_layered_make(&own->context, nodes, seed, &layered));
     td_status status = sched_layered_problem(&own->context, &layered, &problem);
     if (status == TD_OK) {
-        status = learn_graph(self, &problem, width, own);
+        status = learn_graph(self, &problem, own);
         sched_problem_release(&problem);
     }
     sched_layered_release(&own->context, &layered);
@@ -113,17 +120,22 @@ static td_status learn_example(const trainer *self, uint32_t index, example *own
     const topo_training *training = self->training;
     const uint64_t number = (uint64_t)self->adam.step * training->batch + index;
     uint64_t state = training->seed * UINT64_C(0x9e3779b97f4a7c15) + number;
-    const uint32_t width = training->widths[number % training->width_count];
     td_random_next(&state);
+    own->seed = td_random_next(&state);
+    own->width = training->widths[number % training->width_count];
+    own->quick_width = 2u << td_random_next(&state) % 4;
+    own->by_policy = uniform(&state) < training->policy_share;
+    own->drawn = (topo_drawn){0};
+    own->lesson = (topo_lesson){0};
     if (training->graph_count > 0 && uniform(&state) < training->graph_share) {
         /* A copy that allocates through the example's own context. */
         sched_problem problem = *training->graphs[td_random_next(&state) % training->graph_count];
         problem.context = &own->context;
-        return learn_graph(self, &problem, width, own);
+        return learn_graph(self, &problem, own);
     }
     const double least = training->least_nodes, most = training->most_nodes;
     const uint32_t nodes = (uint32_t)(least * pow(most / least, uniform(&state)));
-    return learn_layered(self, nodes, td_random_next(&state), width, own);
+    return learn_layered(self, nodes, td_random_next(&state), own);
 }
 
 static void *work(void *argument)
@@ -137,7 +149,6 @@ static void *work(void *argument)
             return NULL;
         example *own = &self->examples[index];
         memset(own->gradient, 0, self->model->layout.count * sizeof *own->gradient);
-        own->lesson = (topo_lesson){0};
         own->status = learn_example(self, index, own);
     }
 }
@@ -210,19 +221,26 @@ static void step_adam(trainer *self)
 
 static void report_step(const trainer *self)
 {
-    double loss = 0, gain = 0;
-    uint32_t learned = 0;
+    double loss = 0, gain = 0, spread = 0;
+    uint32_t lessons = 0, learned = 0, policies = 0;
     for (uint32_t e = 0; e < self->training->batch; e++) {
-        const topo_lesson *lesson = &self->examples[e].lesson;
-        loss += lesson->loss;
-        learned += lesson->learned[0] + lesson->learned[1];
+        const example *own = &self->examples[e];
+        loss += own->lesson.loss;
+        learned += own->lesson.learned[0] + own->lesson.learned[1];
+        lessons += own->by_policy ? 0 : 2;
+        policies += own->by_policy ? 2 : 0;
         for (int back = 0; back < 2; back++)
-            gain += 50.0 * ((double)lesson->narrow[back] / (double)lesson->best - 1);
+            if (own->by_policy)
+                spread += 100 * (own->drawn.mean[back] / (double)own->drawn.best - 1);
+            else
+                gain += 100 * ((double)own->lesson.narrow[back] / (double)own->lesson.best - 1);
     }
-    fprintf(self->training->log,
-            "step %u: loss %.4f, lessons %u of %u, gap to teacher %.3f %%, %.0f s\n",
-            self->adam.step, loss / self->training->batch, learned, 2 * self->training->batch,
-            gain / self->training->batch, sched_now() - self->start);
+    fprintf(
+        self->training->log,
+        "step %u: %u of %u lessons, loss %.4f, %.3f %% above teacher; samples %.3f %% above best, "
+        "%.0f s\n",
+        self->adam.step, learned, lessons, loss / fmax(1, 0.5 * lessons), gain / fmax(1, lessons),
+        spread / fmax(1, policies), sched_now() - self->start);
     fflush(self->training->log);
 }
 

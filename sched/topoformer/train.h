@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A step takes a lesson from each graph of a batch, adds up their gradients in the order of the
- * graphs and takes a step of Adam (Kingma and Ba, ICLR 2015) against the mean, cut to norm 1. Each
- * graph depends on the seed and its number alone, so results do not depend on the threads. */
+ * A step takes a lesson from each graph of a batch, or lets REINFORCE judge samples of it, adds up
+ * their gradients in the order of the graphs and takes a step of Adam (Kingma and Ba, ICLR 2015)
+ * against the mean, cut to norm 1. Each graph depends on the seed and its number alone, so results
+ * do not depend on the threads. */
 #ifndef TANDEM_SCHED_TOPOFORMER_TRAIN_H
 #define TANDEM_SCHED_TOPOFORMER_TRAIN_H
 
@@ -25,6 +26,9 @@ typedef struct topo_training {
     const sched_problem *const *graphs; /* taken in turn for a share of the examples */
     size_t graph_count;
     double graph_share;        /* 0 to 1 */
+    double policy_share;       /* 0 to 1: examples that are learned by REINFORCE, not by lessons */
+    uint32_t samples;          /* of each of them, in each direction */
+    double temperature;        /* of the samples */
     const char *checkpoint;    /* written at every validation, read at the start when it is there;
                                   NULL: none */
     uint32_t validate_every;   /* steps */

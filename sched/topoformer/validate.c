@@ -45,7 +45,7 @@ static td_status make_graph(topo_checked *own, uint32_t nodes, uint64_t seed)
     td_status status = sched_layered_problem(&own->context, &layered, &own->problem);
     sched_layered_release(&own->context, &layered);
     if (status == TD_OK)
-        status = topo_graph_make(&own->problem, &own->graph);
+        status = topo_graph_make(&own->problem, TOPO_QUICK_WIDTH, &own->graph);
     for (int back = 0; back < 2 && status == TD_OK; back++)
         status = run_beams(own, NULL, TOPO_CHECKS + 1, own->plain[back], back != 0);
     return status;
