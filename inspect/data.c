@@ -139,8 +139,9 @@ static void write_arena(const inspect_arena *arena, FILE *stream)
     const size_t count = arena->count;
     const sched_buffer *buffers = arena->buffers;
     fprintf(stream,
-            "\n{\"bytes\":%" PRIu64 ",\"live_peak\":%" PRIu64 ",\"alignment\":%d,\"steps\":%u",
-            arena->bytes, arena->live_peak, SCHED_ALIGNMENT, arena->steps);
+            "\n{\"bytes\":%" PRIu64 ",\"live_peak\":%" PRIu64 ",\"bound\":%" PRIu64
+            ",\"alignment\":%d,\"steps\":%u",
+            arena->bytes, arena->live_peak, arena->bound, SCHED_ALIGNMENT, arena->steps);
     fputs(",\"runtime\":[", stream);
     for (size_t i = 0, written = 0; i < count; i++)
         if (arena->placed[i].node == INSPECT_NO_NODE) {

@@ -235,8 +235,13 @@ static td_status lay_out(inspect_facts *facts, inspect_graph *graph)
                                      .lower = step,
                                      .upper = (int64_t)step + 1});
     }
-    return sched_arena(facts->context, arena->buffers, arena->count, SCHED_ALIGNMENT, &arena->bytes,
-                       &arena->live_peak);
+    const sched_arena_options options = {.alignment = SCHED_ALIGNMENT};
+    sched_arena_report report;
+    TD_TRY(sched_arena_place(facts->context, arena->buffers, arena->count, &options, &report));
+    arena->bytes = report.bytes;
+    arena->bound = report.bound;
+    arena->live_peak = report.live_peak;
+    return TD_OK;
 }
 
 td_status inspect_add_graph(inspect_facts *facts, const inspect_request *request, const char *name,

@@ -51,6 +51,7 @@ typedef struct inspect_arena {
     size_t count;
     uint32_t steps;
     uint64_t bytes, live_peak; /* sizes rounded up to SCHED_ALIGNMENT */
+    uint64_t bound;            /* no arena for these lifetimes is smaller */
 } inspect_arena;
 
 /* A part of what is resident. */

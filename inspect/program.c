@@ -94,6 +94,7 @@ static td_status place_all(inspect_facts *facts, size_t first, const sched_plan 
     TD_TRY(inspect_new_arena(facts, &arena));
     arena->bytes = plan->arena_bytes;
     arena->live_peak = plan->live_peak;
+    arena->bound = plan->live_peak;
     for (size_t g = first; g < facts->graph_count; g++) {
         facts->graphs[g].arena = facts->arena_count - 1;
         facts->graphs[g].first_step = arena->steps;

@@ -142,6 +142,15 @@ function outline(pen, i) {
   pen.lineWidth = 1;
 }
 
+// Outlines a node's buffer, or none; only the order that was laid out has places.
+function markInMap(node) {
+  const {arena} = map;
+  map.hover = -1;
+  if (node !== null && view.order.index === view.graph.shown)
+    map.hover = arena.node.findIndex((one, i) => one === node && arena.graph[i] === view.graph.index && !arena.workspace.has(i));
+  drawMapOver();
+}
+
 // The buffers are drawn once for each view; what moves with the pointer is drawn over a copy.
 function drawMap() {
   const width = map.host.clientWidth;

@@ -121,7 +121,7 @@ function drawLines(svg) {
     d: areaPath(view.order.live, () => 0, (step) => view.order.live[step])}));
   for (const order of [...shown, view.order])
     svg.append(makeSvg('path', {class: order === view.order ? 'line focus' : 'line', stroke: orderColour(order),
-      d: linePath(order.live)}));
+      'stroke-dasharray': order.index >= 5 && order !== view.order ? '5 3' : null, d: linePath(order.live)}));
 }
 
 function drawCurve() {

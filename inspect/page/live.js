@@ -15,8 +15,8 @@ function bar({colour, label, note, bytes, of, scale = of, title, act, node}) {
     make('span', {class: 'who'}, swatch(colour), name, make('span', {class: 'op', text: note})),
     make('span', {class: 'number', text: size(bytes)}), make('span', {class: 'number share', text: percent(bytes, of)}));
   if (node !== undefined) {
-    line.addEventListener('pointerenter', () => markLife(node));
-    line.addEventListener('pointerleave', () => markLife(null));
+    line.addEventListener('pointerenter', () => { markLife(node); markInMap(node); });
+    line.addEventListener('pointerleave', () => { markLife(null); markInMap(null); });
   }
   return line;
 }

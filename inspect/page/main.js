@@ -33,7 +33,8 @@ function drawCards() {
     card('Peak', size(order.peak), `${exact(order.peak)} at step ${whole(order.peakStep)}`, {bytes: order.peak}),
     boundCard(graph, order), ...savedCard(graph, order),
     card('Arena', size(arena.bytes), arena.bytes === 0 ? 'empty' : `${exact(arena.bytes)}, ${(arena.bytes / arena.livePeak).toFixed(3)} of its peak`,
-      {bytes: arena.bytes}),
+      {bytes: arena.bytes, badge: arena.bytes > 0 && arena.bytes === arena.bound
+        ? make('span', {class: 'badge good', text: 'smallest'}) : null}),
     card('Nodes', whole(graph.count), `${plural(graph.edges, 'edge')}, ${plural(graph.kinds.length, 'operation')}`));
 }
 

@@ -50,7 +50,7 @@ class Order {
       this.until[i] = raw.lifetime[i] > 0 ? this.step[i] + raw.lifetime[i] : 0;
     this.owner = Uint32Array.from({length: count}, (_, i) => i);
     raw.sharing.forEach((node, k) => { this.owner[node] = raw.shared[k]; });
-    this.live = this.sum((node) => 0)[0];
+    this.live = this.sum(() => 0)[0];
   }
 
   // Live bytes by step for each of `groups` groups that `groupOf` puts nodes in.
@@ -69,12 +69,17 @@ class Order {
     return sums;
   }
 
+  // Whether a node owns a buffer, and it is live at a step.
+  isLive(node, step) {
+    return this.step[node] <= step && step < this.until[node] && this.graph.bytes[node] > 0;
+  }
+
   // Nodes whose buffers are live at a step, the largest first.
   liveAt(step) {
     const {count, bytes} = this.graph;
     const nodes = [];
     for (let i = 0; i < count; i++)
-      if (this.step[i] <= step && step < this.until[i] && bytes[i] > 0) nodes.push(i);
+      if (this.isLive(i, step)) nodes.push(i);
     return nodes.sort((a, b) => bytes[b] - bytes[a] || this.step[a] - this.step[b]);
   }
 }
@@ -102,7 +107,7 @@ const graphs = facts.graphs.map((graph, index) => new Graph(graph, index));
 
 class Arena {
   constructor(raw) {
-    Object.assign(this, {bytes: raw.bytes, livePeak: raw.live_peak, steps: raw.steps, count: raw.node.length,
+    Object.assign(this, {bytes: raw.bytes, livePeak: raw.live_peak, bound: raw.bound, steps: raw.steps, count: raw.node.length,
       node: raw.node, graph: raw.graph, size: raw.bytes_of, offset: raw.offset, first: raw.first, until: raw.until});
     this.workspace = new Set(raw.workspace);
     this.names = new Map();

@@ -55,7 +55,7 @@ function chooseRows() {
   const step = currentStep(), onlyLive = at('nodes-live').checked;
   const rows = [];
   for (let node = 0; node < graph.count; node++) {
-    if (onlyLive && !(order.step[node] <= step && step < order.until[node])) continue;
+    if (onlyLive && !order.isLive(node, step)) continue;
     if (wanted !== '' && !graph.label(node).toLowerCase().includes(wanted) && !graph.op(node).toLowerCase().includes(wanted)) continue;
     rows.push(node);
   }

@@ -70,25 +70,27 @@ limits_hit() { cat "$group/memory.failcnt" 2>/dev/null || sed -n 's/^max //p' "$
 # Runs in a group that has room for what was planned and little else, with the file's pages read
 # afresh, so that they are charged to the group. A page of weights that was thrown out and read
 # again would be a major fault after the first token; those before it start the program.
-in_limited_group() {
+in_limited_group() { # THREADS
     local resident status hit
-    resident=$(planned 'in all' --evict=h2o --slots $slots --threads 2)
+    resident=$(planned 'in all' --evict=h2o --slots $slots --threads "$1")
     group=$(make_group $((resident + resident / 50 + 1048576))) || return 77
     dd if="$folder/pair-h2o" iflag=nocache count=0 2>/dev/null
     "$folder/peak" --group "$group" "$folder/noted" "$folder/pair-h2o" --prompt-ids "$(prompt_for h2o)" \
-        --ids --threads 2 --max-tokens 60 --ignore-eos >"$folder/ids"
+        --ids --threads "$1" --memory-budget "$resident" --max-tokens 60 --ignore-eos >"$folder/ids"
     status=$? hit=$(limits_hit)
     rmdir "$group"
     echo "planned $resident, $(tr '\n' ' ' <"$folder/noted"), limit reached $hit times"
     [ "$status" -eq 0 ] && [ "$(wc -w <"$folder/ids")" -eq 60 ] && [ "$hit" -eq 0 ] &&
         [ "$(noted peak)" -le "$resident" ] && [ "$(noted later)" -eq 0 ]
 }
-in_limited_group >"$folder/group.log" 2>&1
-case $? in
-    0) echo "ok control_group" ;;
-    77) skip control_group "no control group with a limit on memory can be made here" ;;
-    *) sed 's/^/    /' "$folder/group.log"; echo "FAILED control_group" ;;
-esac
+for threads in 1 2; do
+    in_limited_group "$threads" >"$folder/group.log" 2>&1
+    case $? in
+        0) echo "ok control_group_${threads}_threads" ;;
+        77) skip "control_group_${threads}_threads" "no control group with a limit on memory can be made here" ;;
+        *) sed 's/^/    /' "$folder/group.log"; echo "FAILED control_group_${threads}_threads" ;;
+    esac
+done
 
 # A smaller budget at start: fewer slots, then fewer threads, said in a line; too small is refused
 # with the smallest that works, which works.

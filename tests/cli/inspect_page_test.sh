@@ -62,5 +62,4 @@ check pages_are_written pages_are_written
 # Modules are looked for beside the script.
 cp "$source_folder/tests/inspect/page_test.mjs" "$web/"
 timeout 300 node "$web/page_test.mjs" "$chromium" several.html several.json hostile.html hostile.json \
-    program.html program.json large.html large.json 2>&1
-[ $? -ne 124 ] || echo "FAILED the_page_in_a_browser: it took more than 300 s"
+    program.html program.json large.html large.json

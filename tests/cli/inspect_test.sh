@@ -90,6 +90,7 @@ check the_same_page_again_but_for_times same_page_again
 check a_graph_must_be_named refused 2 'a graph is missing' "$tandem" inspect
 check two_graphs_are_refused refused 2 'one graph at a time' "$tandem" inspect a.graphml b.graphml
 check a_graph_and_a_program_are_refused refused 2 'not both' "$tandem" inspect layered.graphml "${pair[@]}"
+check options_of_programs_want_a_target refused 2 'want --target' "$tandem" inspect layered.graphml --memory-budget 8M --html out.html
 check an_unknown_orderer_is_refused refused 2 'unknown orderer "best"' "$tandem" inspect layered.graphml --orderer best --html out.html
 check an_unknown_other_is_refused refused 2 'unknown orderer "worst"' "$tandem" inspect layered.graphml --against dfs,worst --html out.html
 check a_missing_file_is_refused refused 1 'missing.graphml' "$tandem" inspect missing.graphml --html out.html
