@@ -18,8 +18,7 @@ typedef struct batch {
     const rt_command *command;
     const char *program;
     tandem_model *model;
-    const volatile sig_atomic_t *interrupted;
-    rt_span rest; /* prompts that were not begun */
+    rt_prompt_file *prompts; /* those that were not begun */
     rt_output output;
     uint32_t begun, written; /* prompts */
     uint32_t refused;
@@ -88,7 +87,7 @@ static bool take_piece(void *user, const tandem_piece *piece)
     seat *self = user;
     const bool fine = self->owner->output.ids ? take_ids(self, piece->ids, piece->count)
                                               : take_bytes(self, piece->text, piece->bytes);
-    return fine && !*self->owner->interrupted;
+    return fine && !*self->owner->prompts->interrupted;
 }
 
 /* --- turns --- */
@@ -113,12 +112,15 @@ static tandem_status start(seat *self, rt_span prompt)
  * failure. */
 static tandem_status fill(batch *owner, seat *self, tandem_error *error)
 {
-    rt_span prompt;
-    if (self->session != NULL || *owner->interrupted || !rt_prompt_next(&owner->rest, &prompt))
-        return TANDEM_OK;
+    rt_span prompt = {0};
+    tandem_status status = TANDEM_OK;
+    if (self->session == NULL && !*owner->prompts->interrupted)
+        status = rt_prompt_next(owner->prompts, error, &prompt);
+    if (prompt.count == 0)
+        return status;
     *self = (seat){
         .owner = owner, .number = owner->begun++, .waiting = self->waiting, .room = self->room};
-    const tandem_status status = start(self, prompt);
+    status = start(self, prompt);
     if (status == TANDEM_INVALID || self->session == NULL)
         return rt_fail(error, status, "%s", owner->model->error.text);
     self->refused = status != TANDEM_OK;
@@ -187,14 +189,12 @@ static tandem_status run_seats(batch *self, seat *seats, tandem_error *error)
 }
 
 tandem_status rt_batch_run(const rt_command *command, const char *program, tandem_model *model,
-                           rt_span prompts, const volatile sig_atomic_t *interrupted,
-                           uint32_t *refused, tandem_error *error)
+                           rt_prompt_file *prompts, uint32_t *refused, tandem_error *error)
 {
     batch self = {.command = command,
                   .program = program,
                   .model = model,
-                  .interrupted = interrupted,
-                  .rest = prompts,
+                  .prompts = prompts,
                   .output = {.ids = command->ids}};
     seat *seats = calloc(model->session_count, sizeof *seats);
     if (seats == NULL)

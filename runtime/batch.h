@@ -7,13 +7,12 @@
 #include "runtime/output.h"
 #include "runtime/prompt.h"
 
-/* Continues every prompt of `prompts`, as many at a time as the model has sessions, a round each in
+/* Continues every prompt of the file, as many at a time as the model has sessions, a round each in
  * turn. Texts are written in the order of their prompts, each followed by an empty line; the first
  * that is not complete is written as it comes. A prompt that cannot be taken up is said on standard
  * error and leaves an empty text; *refused counts these. The texts are those of runs of their own:
  * greedily the same bytes, and for one seed the same whatever the number of sessions. */
 tandem_status rt_batch_run(const rt_command *command, const char *program, tandem_model *model,
-                           rt_span prompts, const volatile sig_atomic_t *interrupted,
-                           uint32_t *refused, tandem_error *error);
+                           rt_prompt_file *prompts, uint32_t *refused, tandem_error *error);
 
 #endif

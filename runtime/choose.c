@@ -32,11 +32,14 @@
 #define UNPROVEN_TOKENS 2.0
 #define UNPROVEN_PART   0.01
 #define UNPROVEN_PASS   0.2
-#define UNPROVEN_GAIN   0.3 /* of the text's time, which drafting may save */
-#define LOOK_ROUNDS     3u
-#define FIRST_PAUSE     32u /* rounds */
-#define LONGEST_PAUSE   1024u
-#define CATCH_UP        8u /* tokens that the first token may wait for */
+#define LATER_FIRST_TOKEN                                                                          \
+    1.2                   /* time that the drafter may add to the target's before the first token, \
+                             over its part of a round */
+#define UNPROVEN_GAIN 0.3 /* of the text's time, which drafting may save */
+#define LOOK_ROUNDS   3u
+#define FIRST_PAUSE   32u /* rounds */
+#define LONGEST_PAUSE 1024u
+#define CATCH_UP      8u /* tokens that the first token may wait for */
 /* Rounds after which plain decoding is timed anew: at first; when drafting gains little, which then
  * depends on it; and when it gains much. */
 #define REFRESH_YOUNG   12u
@@ -250,6 +253,7 @@ static void begin_text(rt_chooser *chooser, double temperature)
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++)
         age_bin(regime, bin, 1 - regime->untried);
     regime->untried = 0;
+    chooser->missed = HUGE_VAL;
 }
 
 static void plan(rt_chooser *chooser)
@@ -307,16 +311,20 @@ static double investment(const rt_chooser *chooser, const rt_choose_round *round
                 UNPROVEN_PASS * round->behind * passed);
 }
 
-bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left)
+bool rt_choose_prompt(rt_chooser *chooser, const rt_choose_text *text)
 {
-    begin_text(chooser, temperature);
+    begin_text(chooser, text->temperature);
     rt_regime *regime = chooser->regime;
     plan(chooser);
-    const double plain = chooser->round_seconds[0], price = chooser->catch_up_seconds * behind;
+    const double plain = chooser->round_seconds[0];
+    const double price = chooser->catch_up_seconds * text->behind;
+    const double part = chooser->level_seconds[1] / plain;
+    if (price > LATER_FIRST_TOKEN * part * text->passed_seconds)
+        return false;
     if (regime->rounds >= PROVEN_ROUNDS && regime->pays)
-        return price < left * (plain - 1 / regime->promised);
+        return price < text->left * (plain - 1 / regime->promised);
     /* A text's beginning is the cheapest place to look whether drafting pays. */
-    if (chooser->level_seconds[1] > UNPROVEN_PASS * plain || price > UNPROVEN_GAIN * left * plain ||
+    if (part > UNPROVEN_PASS || price > UNPROVEN_GAIN * text->left * plain ||
         (!regime->pays && chooser->loss > ALLOWANCE / 2))
         return false;
     chooser->loss += fmin(price / plain, ALLOWANCE / 2);

@@ -114,10 +114,18 @@ typedef struct rt_choose_round {
 /* Forgets everything that was learned. The bytes are those that a pass of each model reads. */
 void rt_choose_clear(rt_chooser *chooser, uint64_t target_bytes, uint64_t drafter_bytes);
 
-/* Whether the drafter takes up the prompt before the first token: what a text of `left` tokens is
- * expected to gain is more than passing `behind` tokens costs, or may be and they cost little. The
- * drafter is brought up to date later, if ever, where this says no. */
-bool rt_choose_prompt(rt_chooser *chooser, double temperature, uint32_t behind, uint32_t left);
+/* A text that is to be gone on with. */
+typedef struct rt_choose_text {
+    double temperature;
+    uint32_t behind;       /* tokens that the drafter has to pass before it can draft */
+    uint32_t left;         /* tokens wanted, about */
+    double passed_seconds; /* what passing the prompt through the target took */
+} rt_choose_text;
+
+/* Begins a text. Returns whether the drafter takes up the prompt before the first token: that puts
+ * it off by little, and what is expected to be gained is more, or may be. Where this says no the
+ * drafter is brought up to date later, if ever. */
+bool rt_choose_prompt(rt_chooser *chooser, const rt_choose_text *text);
 
 /* Where a round's draft comes from. */
 typedef enum rt_choose_source {

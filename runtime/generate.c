@@ -133,7 +133,8 @@ static tandem_status read_rule(tandem_session *session, const tandem_generate_op
 
 /* Whether the drafter takes up the prompt with the target. Drafting that may turn out not to pay
  * takes it up when it first does. */
-static bool drafter_follows(tandem_session *session, const rt_rule *rule, uint32_t left)
+static bool drafter_follows(tandem_session *session, const rt_rule *rule, uint32_t left,
+                            double passed_seconds)
 {
     if (session->model->artefact->model_count < 2 || rule->shape.kind == RT_DRAFT_NONE ||
         !rt_holds(session, RT_DRAFTER, session->length) ||
@@ -141,15 +142,20 @@ static bool drafter_follows(tandem_session *session, const rt_rule *rule, uint32
         return false;
     if (rule->shape.kind != RT_DRAFT_AUTO)
         return true;
-    const uint32_t behind = session->length - session->caches[RT_DRAFTER].fed;
-    return rt_choose_prompt(&session->model->chooser, rule->warp.temperature, behind, left);
+    const rt_choose_text text = {
+        .temperature = rule->warp.temperature,
+        .behind = session->length - session->caches[RT_DRAFTER].fed,
+        .left = left,
+        .passed_seconds = passed_seconds,
+    };
+    return rt_choose_prompt(&session->model->chooser, &text);
 }
 
 static void prefill(tandem_session *session, const rt_rule *rule, uint32_t left)
 {
     const double start = rt_seconds();
     rt_catch_up(session, RT_TARGET, session->length - 1);
-    if (drafter_follows(session, rule, left))
+    if (drafter_follows(session, rule, left, rt_seconds() - start))
         rt_catch_up(session, RT_DRAFTER, session->length - 1);
     session->counts.prefill_seconds = rt_seconds() - start;
     memset(session->counts.pass_seconds, 0, sizeof session->counts.pass_seconds);

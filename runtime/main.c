@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -124,30 +123,30 @@ static tandem_status run_session(const rt_command *command, const char *program,
 
 /* --- what was asked for --- */
 
-/* The bytes of --prompt, of a file or of standard input; none when they are not wanted. */
-static tandem_status read_prompt(const rt_command *command, tandem_error *error, rt_prompt *prompt)
+/* Opens the file that prompts come from, and reads the one prompt that there is to be, if any. */
+static tandem_status take_prompt(const rt_command *command, tandem_error *error,
+                                 rt_prompt_file *file, rt_span *prompt)
 {
-    *prompt = (rt_prompt){0};
-    if (command->prompt != NULL) {
-        *prompt = (rt_prompt){strdup(command->prompt), strlen(command->prompt)};
-        return prompt->bytes != NULL ? TANDEM_OK
-                                     : rt_fail(error, TANDEM_FAILED, "there is no memory");
-    }
     const char *path = command->prompts != NULL ? command->prompts : command->prompt_file;
-    if (command->prompt_ids != NULL || (command->restore != NULL && path == NULL))
+    if (command->prompt != NULL)
+        *prompt = (rt_span){command->prompt, strlen(command->prompt)};
+    if (command->prompt != NULL || command->prompt_ids != NULL ||
+        (command->restore != NULL && path == NULL))
         return TANDEM_OK;
-    return rt_prompt_read(path, &interrupted, error, prompt);
+    tandem_status status = rt_prompt_open(path, &interrupted, error, file);
+    if (status == TANDEM_OK && command->prompts == NULL)
+        status = rt_prompt_read(file, error, prompt);
+    return status;
 }
 
 /* With the model open. What its functions say of a failure becomes *error. */
 static tandem_status run_model(const rt_command *command, const char *program, tandem_model *model,
-                               rt_span prompt, tandem_error *error)
+                               rt_prompt_file *file, rt_span prompt, tandem_error *error)
 {
     uint32_t refused = 0;
-    tandem_status status =
-        command->prompts != NULL
-            ? rt_batch_run(command, program, model, prompt, &interrupted, &refused, error)
-            : run_session(command, program, model, prompt, error);
+    tandem_status status = command->prompts != NULL
+                               ? rt_batch_run(command, program, model, file, &refused, error)
+                               : run_session(command, program, model, prompt, error);
     if (status == TANDEM_OK && command->costs != NULL && command->open.costs == NULL)
         status = tandem_runtime_api.save_costs(model, command->costs);
     if (status == TANDEM_OK && refused > 0)
@@ -162,19 +161,21 @@ static int generate(rt_command *command, const char *program, const tandem_artef
 {
     tandem_error error = {{0}};
     tandem_model *model = NULL;
-    rt_prompt prompt;
-    tandem_status status = read_prompt(command, &error, &prompt);
-    command->open.text_bytes = prompt.count;
+    rt_prompt_file file = {0};
+    rt_span prompt = {0};
+    tandem_status status = take_prompt(command, &error, &file, &prompt);
+    /* Of several prompts any may be as long as the slots can hold. */
+    command->open.text_bytes = command->prompts != NULL ? UINT32_MAX : prompt.count;
     if (command->costs != NULL && access(command->costs, F_OK) == 0)
         command->open.costs = command->costs;
     if (status == TANDEM_OK)
         status = tandem_runtime_api.open(artefact, &command->open, &error, &model);
     if (status == TANDEM_OK) {
         say_choice(command, program, model);
-        status = run_model(command, program, model, (rt_span){prompt.bytes, prompt.count}, &error);
+        status = run_model(command, program, model, &file, prompt, &error);
     }
     tandem_runtime_api.close(model);
-    free(prompt.bytes);
+    rt_prompt_close(&file);
     if (status != TANDEM_OK)
         return complain(program, exit_status_of(status), error.text);
     return exit_status_of(status);

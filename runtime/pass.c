@@ -82,6 +82,9 @@ static void enter_nodes(const tandem_session *session, unsigned which, uint32_t 
                   inputs->ancestors + (uint64_t)start * info->ancestor_words);
 }
 
+/* Fewer tokens are no measure of what one of many costs. */
+#define CATCH_UP_LEAST 8u
+
 /* Runs a pass and takes its time; what only catches up computes no logits and is no measure. */
 static void run_entry(tandem_session *session, unsigned which, const rt_pass *pass,
                       const tandem_frame *frame)
@@ -99,7 +102,7 @@ static void run_entry(tandem_session *session, unsigned which, const rt_pass *pa
     if (pass->rows > 0)
         rt_costs_note(costs, which == RT_TARGET ? RT_COST_TARGET : RT_COST_DRAFTER,
                       pass->text + pass->nodes, seconds);
-    else if (which == RT_DRAFTER)
+    else if (which == RT_DRAFTER && pass->text >= CATCH_UP_LEAST)
         rt_costs_note(costs, RT_COST_CATCH_UP, 1, seconds / pass->text);
 }
 

@@ -12,73 +12,106 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MOST_BYTES (UINT64_C(1) << 28)
+#define LEAST_ROOM 4096u
+#define MOST_BYTES (UINT64_C(1) << 28) /* of a prompt */
 
 /* --- files --- */
 
-/* False with errno. */
-static bool read_all(int file, const volatile sig_atomic_t *interrupted, rt_prompt *result)
+static tandem_status fail_to_read(const rt_prompt_file *self, tandem_error *error, int failure)
 {
-    size_t room = 0;
-    for (;;) {
-        if (result->count == room) {
-            room = room == 0 ? 4096 : 2 * room;
-            char *larger = room > MOST_BYTES ? NULL : realloc(result->bytes, room);
-            if (larger == NULL) {
-                errno = EFBIG;
-                return false;
-            }
-            result->bytes = larger;
-        }
-        ssize_t count = read(file, result->bytes + result->count, room - result->count);
-        if (count == 0)
-            return true;
-        if (count < 0 && (errno != EINTR || *interrupted))
-            return false;
-        result->count += count > 0 ? (size_t)count : 0;
-    }
+    return rt_fail(error, TANDEM_FAILED, "%s: cannot read the prompt: %s",
+                   self->path == NULL ? "standard input" : self->path, strerror(failure));
 }
 
-tandem_status rt_prompt_read(const char *path, const volatile sig_atomic_t *interrupted,
-                             tandem_error *error, rt_prompt *prompt)
+tandem_status rt_prompt_open(const char *path, const volatile sig_atomic_t *interrupted,
+                             tandem_error *error, rt_prompt_file *self)
 {
-    *prompt = (rt_prompt){0};
-    const int file = path == NULL ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (path == NULL && isatty(file))
+    *self = (rt_prompt_file){.path = path, .interrupted = interrupted};
+    self->file = path == NULL ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (self->file < 0)
+        return fail_to_read(self, error, errno);
+    if (path == NULL && isatty(self->file))
         fputs("reading the prompt from the terminal; it ends with Control-D\n", stderr);
-    const bool fine = file >= 0 && read_all(file, interrupted, prompt);
-    const int failure = errno;
-    if (path != NULL && file >= 0)
-        close(file);
-    if (!fine)
-        return rt_fail(error, TANDEM_FAILED, "%s: cannot read the prompt: %s",
-                       path == NULL ? "standard input" : path, strerror(failure));
-    if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n')
-        prompt->count--;
     return TANDEM_OK;
 }
 
-/* --- parts of a text --- */
-
-static void skip(rt_span *span, size_t bytes)
+void rt_prompt_close(rt_prompt_file *self)
 {
-    span->bytes += bytes;
-    span->count -= bytes;
+    if (self->path != NULL && self->file >= 0)
+        close(self->file);
+    free(self->bytes);
 }
 
-bool rt_prompt_next(rt_span *rest, rt_span *prompt)
+/* Room for more behind what has not been handed out, which moves to the front. */
+static bool make_room(rt_prompt_file *self)
 {
-    while (rest->count > 0 && *rest->bytes == '\n')
-        skip(rest, 1);
-    *prompt = *rest;
-    const char *end = memmem(rest->bytes, rest->count, "\n\n", 2);
-    if (end != NULL)
-        prompt->count = (size_t)(end - rest->bytes);
-    skip(rest, prompt->count);
-    if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') /* the file's last one */
-        prompt->count--;
-    return prompt->count > 0;
+    self->count -= self->used;
+    if (self->used > 0)
+        memmove(self->bytes, self->bytes + self->used, self->count);
+    self->used = 0;
+    if (self->count < self->room)
+        return true;
+    const size_t room = self->room == 0 ? LEAST_ROOM : 2 * self->room;
+    char *larger = room > MOST_BYTES ? NULL : realloc(self->bytes, room);
+    if (larger == NULL)
+        return false;
+    self->bytes = larger;
+    self->room = room;
+    return true;
 }
+
+static tandem_status read_more(rt_prompt_file *self, tandem_error *error)
+{
+    if (!make_room(self))
+        return fail_to_read(self, error, EFBIG);
+    const ssize_t count = read(self->file, self->bytes + self->count, self->room - self->count);
+    if (count < 0 && (errno != EINTR || *self->interrupted))
+        return fail_to_read(self, error, errno);
+    self->ended = count == 0;
+    self->count += count > 0 ? (size_t)count : 0;
+    return TANDEM_OK;
+}
+
+/* Hands out the next `count` bytes, less one newline at their end. */
+static rt_span take(rt_prompt_file *self, size_t count)
+{
+    rt_span span = {self->bytes + self->used, count};
+    self->used += count;
+    if (count > 0 && span.bytes[count - 1] == '\n')
+        span.count--;
+    return span;
+}
+
+tandem_status rt_prompt_read(rt_prompt_file *self, tandem_error *error, rt_span *prompt)
+{
+    while (!self->ended) {
+        const tandem_status status = read_more(self, error);
+        if (status != TANDEM_OK)
+            return status;
+    }
+    *prompt = take(self, self->count);
+    return TANDEM_OK;
+}
+
+tandem_status rt_prompt_next(rt_prompt_file *self, tandem_error *error, rt_span *prompt)
+{
+    for (;;) {
+        while (self->used < self->count && self->bytes[self->used] == '\n')
+            self->used++;
+        const char *start = self->bytes + self->used;
+        const size_t left = self->count - self->used;
+        const char *end = left == 0 ? NULL : memmem(start, left, "\n\n", 2);
+        if (end != NULL || self->ended) {
+            *prompt = take(self, end != NULL ? (size_t)(end - start) : left);
+            return TANDEM_OK;
+        }
+        const tandem_status status = read_more(self, error);
+        if (status != TANDEM_OK)
+            return status;
+    }
+}
+
+/* --- feeding --- */
 
 tandem_status rt_feed_prompt(tandem_session *session, rt_span prompt)
 {

@@ -8,26 +8,35 @@
 
 #include <signal.h>
 
-/* Bytes on the heap, not NUL-terminated; free(bytes) releases them. */
-typedef struct rt_prompt {
-    char *bytes;
-    size_t count;
-} rt_prompt;
-
-/* Part of a text. */
+/* Part of a text; not NUL-terminated. */
 typedef struct rt_span {
     const char *bytes;
     size_t count;
 } rt_span;
 
-/* Reads a file, or standard input where `path` is NULL, less one newline at its end. Ends early,
- * with a failure, once *interrupted is set. *prompt is to be freed in any case. */
-tandem_status rt_prompt_read(const char *path, const volatile sig_atomic_t *interrupted,
-                             tandem_error *error, rt_prompt *prompt);
+/* A file of prompts, of which no more is in memory than the prompt at hand and some 4 KB. All zero:
+ * none is open. */
+typedef struct rt_prompt_file {
+    const char *path;                         /* NULL: standard input */
+    const volatile sig_atomic_t *interrupted; /* ends reading once it is set */
+    int file;
+    bool ended;
+    char *bytes; /* what was read: */
+    size_t used; /* handed out already */
+    size_t count, room;
+} rt_prompt_file;
 
-/* The next of several prompts with empty lines between them, without newlines around it. `rest` is
- * what follows. False when there is none. */
-bool rt_prompt_next(rt_span *rest, rt_span *prompt);
+/* Opens a file, or standard input where `path` is NULL. */
+tandem_status rt_prompt_open(const char *path, const volatile sig_atomic_t *interrupted,
+                             tandem_error *error, rt_prompt_file *file);
+void rt_prompt_close(rt_prompt_file *file);
+
+/* All of it, less one newline at its end. The span is the file's, until the next call. */
+tandem_status rt_prompt_read(rt_prompt_file *file, tandem_error *error, rt_span *prompt);
+
+/* The next of several prompts with empty lines between them, without newlines around it; 0 bytes
+ * when there is none. The span is the file's, until the next call. */
+tandem_status rt_prompt_next(rt_prompt_file *file, tandem_error *error, rt_span *prompt);
 
 /* Appends a prompt to an empty session. TANDEM_REFUSED when it has no tokens. */
 tandem_status rt_feed_prompt(tandem_session *session, rt_span prompt);

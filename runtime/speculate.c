@@ -462,8 +462,9 @@ bool rt_round(tandem_session *session, const rt_rule *rule, uint32_t left)
     if (session->caches[RT_DRAFTER].tail > 0)
         rt_commit(session, RT_DRAFTER, path, count - 1);
     session->length += count;
-    count_round(session, count, accepted, rt_seconds() - start);
+    const double seconds = rt_seconds() - start;
+    count_round(session, count, accepted, seconds);
     if (chooses(session, rule))
-        rt_choose_end(&session->model->chooser, tree, count, rt_seconds() - start);
+        rt_choose_end(&session->model->chooser, tree, count, seconds);
     return ended;
 }

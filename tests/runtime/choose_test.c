@@ -172,8 +172,9 @@ static double play(simulation *self, const uint8_t *widths, uint32_t tokens)
     const double start = self->seconds;
     self->length = 30;
     self->fed = 0;
-    if (self->chooser != NULL &&
-        rt_choose_prompt(self->chooser, self->temperature, self->length, tokens))
+    const rt_choose_text text = {self->temperature, self->length, tokens,
+                                 target_time(self->world, 30)};
+    if (self->chooser != NULL && rt_choose_prompt(self->chooser, &text))
         catch_up(self);
     for (uint32_t done = 0; done < tokens;) {
         self->left = tokens - done;

@@ -336,9 +336,9 @@ TEST(surviving_slots_are_those_of_the_oracle)
 TEST(what_leaves_a_window_is_dropped_first)
 {
     static const int64_t windows[] = {1, 16, 63, 64, 65, 79, 80, 100, 159, 1000};
-    for (size_t p = 0; p < POLICIES; p++)
-        for (size_t i = 0; i < sizeof windows / sizeof *windows && !test_failed; i++)
-            check_run(policies[p], 4, 64, 160, p % 2 == 0 ? 0 : 5, windows[i]);
+    for (size_t p = 0; p < POLICIES; p++) /* three windows each, all of them several times */
+        for (size_t i = 0; i < 3 && !test_failed; i++)
+            check_run(policies[p], 4, 64, 160, p % 2 == 0 ? 0 : 5, windows[(p + 3 * i) % 10]);
 }
 
 /* Whether the newest `window` slots that are held, by which kernels go, are just the tokens of the
@@ -363,7 +363,7 @@ TEST(windows_count_positions)
             toy self;
             CHECK(toy_make(&self, 4, 64, policies[p]));
             self.caches[1].window = windows[i];
-            for (uint64_t end = 5; end < 160; end += 5) {
+            for (uint64_t end = 20; end < 160; end += 13) {
                 toy_feed(&self, end, TOY_TAIL);
                 CHECK_MESSAGE(windows_agree(&self), "%s, window %d, %d tokens", policies[p],
                               (int)windows[i], (int)end);

@@ -42,13 +42,13 @@ static const char *const part_names[PARTS] = {
     "rest (loops, tree, statistics)",
     "target pass",
     "drafter passes that draft",
-    "drafter passes that catch up",
+    "drafter passes that bring it up to date",
     "drafter's distributions",
     "drawing children",
     "verification: target's distributions, acceptance, draw",
     "commit, target",
     "commit, drafter",
-    "choosing the tree",
+    "choosing the draft",
     "table of costs",
     "clock",
     "text",
@@ -116,17 +116,20 @@ static void leave(part before)
         leave(before);                                                                             \
     }
 
-static part part_of_pass(unsigned which, const rt_pass *pass)
+static part part_of_pass(unsigned which)
 {
     watch.drafting = which == RT_DRAFTER;
-    return which == RT_TARGET ? PART_TARGET : pass->rows > 0 ? PART_DRAFTER : PART_CATCH_UP;
+    return which == RT_TARGET ? PART_TARGET : PART_DRAFTER;
 }
 
-PROCEDURE(part_of_pass(which, pass), rt_forward,
+PROCEDURE(part_of_pass(which), rt_forward,
           (tandem_session * session, unsigned which, const rt_pass *pass), (session, which, pass))
 PROCEDURE(which == RT_TARGET ? PART_COMMIT_TARGET : PART_COMMIT_DRAFTER, rt_commit,
           (tandem_session * session, unsigned which, const uint32_t *path, uint32_t count),
           (session, which, path, count))
+PROCEDURE(PART_CATCH_UP, rt_catch_up, (tandem_session * session, unsigned which, uint32_t count),
+          (session, which, count))
+FUNCTION(PART_CHOICE, rt_copy, rt_copy_find, (const int32_t *ids, uint32_t length), (ids, length))
 FUNCTION(watch.drafting ? PART_DRAFTED : PART_VERIFIED, rt_weights, rt_distribution,
          (const rt_warp *warp, const rt_row *logits, uint32_t limit, float *weights),
          (warp, logits, limit, weights))
@@ -139,7 +142,7 @@ FUNCTION(PART_VERIFIED, uint32_t, rt_settle,
          (tree, node, dice, site, token))
 FUNCTION(PART_VERIFIED, uint32_t, rt_settle_greedy,
          (const rt_tree *tree, uint32_t node, int32_t choice), (tree, node, choice))
-FUNCTION(PART_CHOICE, uint32_t, rt_choose_begin,
+FUNCTION(PART_CHOICE, rt_choose_source, rt_choose_begin,
          (rt_chooser * chooser, const rt_choose_round *round), (chooser, round))
 FUNCTION(PART_CHOICE, bool, rt_choose_deeper, (rt_chooser * chooser, const rt_tree *tree),
          (chooser, tree))

@@ -7,7 +7,7 @@
  * same other one left it; what counts is the time after the first tokens were handed out, by the
  * tokens that came later. One line per configuration, tab separated: name, median microseconds per
  * token, median over prompts of the first configuration's time over this one's, median milliseconds
- * to the first token, tokens per target pass, drafted tokens per pass.
+ * to the first token, tokens per target pass, drafted tokens per pass and, of these, copied ones.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "runtime/tandem.h"
@@ -27,7 +27,7 @@ typedef struct configuration {
     const tandem_api *api;
     tandem_model *model;
     double seconds[MOST_PROMPTS], ratio[MOST_PROMPTS], first[MOST_PROMPTS];
-    uint64_t tokens, rounds, drafted;
+    uint64_t tokens, rounds, drafted, copied;
 } configuration;
 
 typedef struct watch {
@@ -102,6 +102,7 @@ static void time_prompt(configuration *self, const char *prompt, unsigned number
     self->tokens += stats.tokens;
     self->rounds += stats.rounds;
     self->drafted += stats.drafted;
+    self->copied += stats.copied;
 }
 
 static int compare(const void *left, const void *right)
@@ -157,10 +158,11 @@ int main(int count, char **arguments)
     }
     for (unsigned i = 0; i < last; i++) {
         configuration *self = &all[i];
-        printf("%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", self->name,
+        printf("%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", self->name,
                median(self->seconds, prompts) * 1e6, median(self->ratio, prompts),
                median(self->first, prompts) * 1e3, (double)self->tokens / (double)self->rounds,
-               (double)self->drafted / (double)self->rounds);
+               (double)self->drafted / (double)self->rounds,
+               (double)self->copied / (double)self->rounds);
         self->api->close(self->model);
     }
     free(text.text);
