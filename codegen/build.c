@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/build.h"
 
+#include <llvm-c/Target.h>
+
 #include <string.h>
 
 /* The widest vector: the bytes of a 512-bit register. */
@@ -169,11 +171,22 @@ void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, 
     cg_store(build, vector, pointer, 4);
 }
 
+static void prefetch(cg_build *build, LLVMValueRef pointer, unsigned locality)
+{
+    /* for reading, data */
+    LLVMValueRef operands[] = {pointer, cg_i32(build, 0), cg_i32(build, locality),
+                               cg_i32(build, 1)};
+    cg_call_intrinsic(build, "llvm.prefetch", build->pointer, operands, 4);
+}
+
 void cg_prefetch(cg_build *build, LLVMValueRef pointer)
 {
-    /* for reading, locality 3 of 3, data */
-    LLVMValueRef operands[] = {pointer, cg_i32(build, 0), cg_i32(build, 3), cg_i32(build, 1)};
-    cg_call_intrinsic(build, "llvm.prefetch", build->pointer, operands, 4);
+    prefetch(build, pointer, 3);
+}
+
+void cg_prefetch_stream(cg_build *build, LLVMValueRef pointer)
+{
+    prefetch(build, pointer, 0);
 }
 
 LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name)
@@ -189,6 +202,15 @@ LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name)
     LLVMSetAlignment(variable, 64);
     LLVMPositionBuilderAtEnd(build->builder, here);
     return variable;
+}
+
+void cg_variables(cg_build *build, LLVMTypeRef type, unsigned count, const char *name,
+                  LLVMValueRef *variables)
+{
+    LLVMValueRef first = cg_variable(build, LLVMArrayType2(type, count), name);
+    const uint64_t bytes = LLVMABISizeOfType(LLVMGetModuleDataLayout(build->module), type);
+    for (unsigned i = 0; i < count; i++)
+        variables[i] = cg_offset_by(build, first, i * bytes);
 }
 
 /* --- arithmetic --- */

@@ -59,8 +59,13 @@ LLVMValueRef cg_load_lanes(cg_build *build, LLVMValueRef pointer, unsigned count
 void cg_store_lanes(cg_build *build, LLVMValueRef vector, LLVMValueRef pointer, unsigned count);
 /* Asks for a cache line that will be read; never faults, whatever the address. */
 void cg_prefetch(cg_build *build, LLVMValueRef pointer);
+/* The same for a line of a long stream, which need not be kept. */
+void cg_prefetch_stream(cg_build *build, LLVMValueRef pointer);
 /* A variable in the current function's first block; optimisation turns it into registers. */
 LLVMValueRef cg_variable(cg_build *build, LLVMTypeRef type, const char *name);
+/* Neighbours in memory, for as long as one of them is addressed by a number. */
+void cg_variables(cg_build *build, LLVMTypeRef type, unsigned count, const char *name,
+                  LLVMValueRef *variables);
 
 /* --- arithmetic --- */
 

@@ -203,10 +203,18 @@ static void emit_tile(cg_tile *tile)
         return;
     }
     LLVMValueRef parts[CG_TILE_SUMS];
-    for (unsigned i = 0; i < tile->panels * tile->tokens; i++)
-        parts[i] = cg_variable(build, cg_vector(build->f32, CG_LANES), "part");
+    cg_variables(build, cg_vector(build->f32, CG_LANES), tile->panels * tile->tokens, "parts",
+                 parts);
     self.sums = parts;
     emit_groups(&self);
+}
+
+static unsigned tile_panels(const cg_product *product, unsigned tokens)
+{
+    unsigned panels = CG_TILE_PANELS;
+    while (panels * tokens > product->lowering->cpu->accumulators)
+        panels /= 2;
+    return panels;
 }
 
 cg_product cg_linear_product(uint64_t columns)
@@ -214,6 +222,6 @@ cg_product cg_linear_product(uint64_t columns)
     return (cg_product){.token_bytes = columns * 4,
                         .tile_tokens = tile_tokens,
                         .tile_count = TD_COUNT_OF(tile_tokens),
-                        .most_panels = CG_TILE_PANELS,
+                        .panels = tile_panels,
                         .emit = emit_tile};
 }

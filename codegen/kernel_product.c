@@ -123,6 +123,7 @@ static void multiply_gated(cg_strip *strip)
 
 static void emit_panels(cg_strip *strip)
 {
+    cg_strip_fetch(strip);
     if (strip->part->count == 1)
         multiply(strip, NULL);
     else
@@ -151,8 +152,8 @@ static LLVMValueRef emit_strip(const cg_part *part, const char *name, unsigned p
         strip.operands[i] =
             cg_load(build, build->pointer, cg_offset_by(build, strip.from, 8 * i), 8);
     strip.tile.parameters[CG_TILE_X] = LLVMGetParam(function, STRIP_X);
-    for (unsigned s = 0; s < panels * tokens; s++)
-        strip.tile.totals[s] = cg_variable(build, cg_vector(build->f32, CG_LANES), "total");
+    cg_variables(build, cg_vector(build->f32, CG_LANES), panels * tokens, "totals",
+                 strip.tile.totals);
     cg_strip_begin(&strip);
     cg_loop loop = cg_loop_begin(build, strip.first, LLVMGetParam(function, STRIP_END),
                                  part->quantises ? 2 : panels);
@@ -165,13 +166,10 @@ static LLVMValueRef emit_strip(const cg_part *part, const char *name, unsigned p
     return function;
 }
 
-/* Panels of a tile of so many tokens: a power of two that keeps the sums in registers; 0: none. */
+/* Panels of a part's tile of so many tokens; 0: none. */
 static unsigned tile_panels(const cg_part *part, unsigned tokens)
 {
-    const cg_product *product = &part->product;
-    unsigned panels = product->most_panels;
-    while (panels * tokens > product->lowering->cpu->accumulators)
-        panels /= 2;
+    unsigned panels = part->product.panels(&part->product, tokens);
     /* The largest of a block is found in one strip; two panels make a quantised block. */
     while ((part->largest && panels > 1 && panel_count(part) % panels != 0) ||
            (part->quantises && panels > 2))

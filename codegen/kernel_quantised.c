@@ -19,9 +19,14 @@
 
 #define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
-/* A tile and what its blocks add to: `sums` are the totals or the parts of a group. */
+#define MOST_FETCHES 64 /* lines that are asked for during a turn */
+
+/* A tile. It takes its tokens in as many turns as it has panels: the sums of a turn's tokens are in
+ * registers. */
 typedef struct quantised_tile {
     cg_tile *tile;
+    unsigned tokens;   /* of a turn */
+    LLVMValueRef turn; /* its number */
     cg_dot_step step;
     unsigned chunks;                                 /* vectors of the step in 16 rows */
     LLVMValueRef zeros[CG_TILE_PANELS][MOST_CHUNKS]; /* of the group, i32; [0][0] NULL: none */
@@ -29,7 +34,7 @@ typedef struct quantised_tile {
 } quantised_tile;
 
 typedef struct dot_sums {
-    LLVMValueRef chunk[MOST_CHUNKS][CG_TILE_SUMS]; /* [panel][token] in each */
+    LLVMValueRef chunk[MOST_CHUNKS][CG_TILE_SUMS]; /* [panel][token of the turn] in each */
 } dot_sums;
 
 /* Quads of weights at a step. */
@@ -37,6 +42,12 @@ typedef struct dot_quads {
     unsigned first, count; /* of the block: 1 or 2 */
     cg_dot_operand chunk[MOST_CHUNKS][CG_TILE_PANELS][2];
 } dot_quads;
+
+/* Lines that later blocks will read, in the order in which a turn asks for them. */
+typedef struct fetches {
+    LLVMValueRef line[MOST_FETCHES];
+    unsigned count, done;
+} fetches;
 
 static const cg_weight *weight_of(const quantised_tile *self)
 {
@@ -72,7 +83,7 @@ static void start_sums(const quantised_tile *self, LLVMValueRef x, dot_sums *sum
     const cg_tile *tile = self->tile;
     LLVMTypeRef type = cg_vector(build->i32, self->step.lanes);
     const int64_t bias = (int64_t)weight_of(self)->bias - self->step.lowered;
-    for (unsigned t = 0; t < tile->tokens; t++) {
+    for (unsigned t = 0; t < self->tokens; t++) {
         LLVMValueRef start = LLVMConstNull(type);
         const bool raised = bias == 128 && !weight_of(self)->has_zero;
         LLVMValueRef at = cg_offset_by(
@@ -82,7 +93,7 @@ static void start_sums(const quantised_tile *self, LLVMValueRef x, dot_sums *sum
             start = cg_splat(build, cg_load(build, build->i32, at, 4), self->step.lanes);
         for (unsigned p = 0; p < tile->panels; p++)
             for (unsigned c = 0; c < self->chunks; c++) {
-                LLVMValueRef *sum = &sums->chunk[c][p * tile->tokens + t];
+                LLVMValueRef *sum = &sums->chunk[c][p * self->tokens + t];
                 *sum = start;
                 if (weight_of(self)->has_zero) {
                     *sum = cg_dot_multiply(build, &self->step, self->zeros[p][c], start);
@@ -96,6 +107,99 @@ static void start_sums(const quantised_tile *self, LLVMValueRef x, dot_sums *sum
                     *sum = LLVMBuildMul(build->builder, start, cg_constant_int(type, bias), "");
                 }
             }
+    }
+}
+
+/* Where a stream of the tile, with `bytes` a block, is `count` blocks after `block`: behind the end
+ * of the tile's panel comes that of the next tile. */
+static LLVMValueRef find_later(const quantised_tile *self, cg_tile_parameter stream, uint64_t bytes,
+                               LLVMValueRef block, uint64_t count)
+{
+    cg_build *build = build_of(self);
+    const int64_t blocks = (int64_t)cg_weight_blocks(weight_of(self));
+    LLVMValueRef later = LLVMBuildAdd(build->builder, block, cg_i64(build, (int64_t)count), "");
+    LLVMValueRef here = cg_element(build, self->tile->parameters[stream], later, bytes);
+    if (stream == CG_TILE_X)
+        return here;
+    LLVMValueRef beyond = LLVMBuildSub(build->builder, later, cg_i64(build, blocks), "");
+    LLVMValueRef within =
+        LLVMBuildICmp(build->builder, LLVMIntSLT, later, cg_i64(build, blocks), "");
+    return LLVMBuildSelect(build->builder, within, here,
+                           cg_element(build, self->tile->next[stream], beyond, bytes), "");
+}
+
+/* Fetches the first line of a later page of the weights. */
+static void fetch_page(const quantised_tile *self, LLVMValueRef block)
+{
+    cg_build *build = build_of(self);
+    LLVMBuilderRef builder = build->builder;
+    const uint64_t bytes = weight_of(self)->group_bytes;
+    LLVMValueRef at =
+        find_later(self, CG_TILE_WEIGHTS, bytes, block, PAGES_AHEAD * PAGE_BYTES / bytes);
+    at = LLVMBuildPtrToInt(builder, at, build->i64, "");
+    at = LLVMBuildAnd(builder, at, cg_i64(build, -PAGE_BYTES), "");
+    cg_prefetch(build, LLVMBuildIntToPtr(builder, at, build->pointer, ""));
+}
+
+/* With bytes and a single token there is so little arithmetic that the processor runs far ahead by
+ * itself, and fetches from memory faster than instructions can. */
+static bool runs_ahead(const quantised_tile *self)
+{
+    const cg_tile *tile = self->tile;
+    return tile->tokens == 1 && self->step.bits == 8 && !tile->product->cached;
+}
+
+/* What tiles read of a block, and what a turn asks for of a later one. */
+typedef struct fetched_stream {
+    cg_tile_parameter parameter;
+    uint64_t bytes;  /* of a block */
+    uint64_t apart;  /* from a turn's lines to the next one's */
+    uint64_t blocks; /* how many later */
+} fetched_stream;
+
+/* Lists what a turn asks for: the weights of one panel, some way on. The processor's own
+ * prefetchers stop at the end of each page.
+ *
+ * The activations come from the second cache, as the weights of a panel drive them out of the
+ * first; fetching them pays for tiles of 3 to 6, which share the processor with memory most
+ * evenly. */
+static void list_fetches(const quantised_tile *self, LLVMValueRef block, bool single, fetches *list)
+{
+    cg_build *build = build_of(self);
+    const cg_weight *weight = weight_of(self);
+    const unsigned tokens = self->tile->tokens;
+    list->count = list->done = 0;
+    if (runs_ahead(self))
+        return;
+    const uint64_t distance = PREFETCH_BYTES / weight->group_bytes;
+    const uint64_t scales = single ? (uint64_t)CG_LANES * weight->scale_bytes : 0;
+    const uint64_t zeros = single && weight->has_zero ? CG_LANES : 0;
+    const uint64_t x = tokens > 2 && tokens < 8 ? tokens * CG_QUANTISED_BLOCK : 0;
+    const fetched_stream streams[] = {
+        {CG_TILE_WEIGHTS, weight->group_bytes, weight->unit_bytes, distance},
+        {CG_TILE_SCALES, scales, weight->groups * scales, distance},
+        {CG_TILE_ZEROS, zeros, weight->groups * zeros, distance},
+        {CG_TILE_X, x, 0, 1},
+    };
+    for (size_t i = 0; i < TD_COUNT_OF(streams); i++) {
+        const fetched_stream *row = &streams[i];
+        LLVMValueRef at = find_later(self, row->parameter, row->bytes, block, row->blocks);
+        at = cg_element(build, at, self->turn, row->apart);
+        for (uint64_t line = 0; line < row->bytes; line += CACHE_LINE)
+            list->line[list->count++] = cg_offset_by(build, at, line);
+    }
+}
+
+/* Asks for what is due of the list with the first `quads` of a block: requests come at the pace of
+ * the arithmetic, as a burst of them would keep waiting what the second cache holds. */
+static void fetch_share(const quantised_tile *self, fetches *list, unsigned quads)
+{
+    for (; list->done * CG_QUANTISED_QUADS < list->count * quads; list->done++) {
+        LLVMValueRef line = list->line[list->done];
+        if (self->tile->product->cached)
+            cg_prefetch(build_of(self), line);
+        else
+            cg_prefetch_stream(build_of(self), line);
     }
 }
 
@@ -144,7 +248,7 @@ static LLVMValueRef load_activations(const quantised_tile *self, LLVMValueRef x,
 /* Tokens that the step takes two at a time; the others follow them. */
 static unsigned paired_tokens(const quantised_tile *self)
 {
-    return self->step.has_squares ? self->tile->tokens / 2 * 2 : 0;
+    return self->step.has_squares ? self->tokens / 2 * 2 : 0;
 }
 
 /* The products of a step with each token from `first` on. */
@@ -154,12 +258,12 @@ static void add_singles(const quantised_tile *self, const dot_quads *quads, LLVM
     cg_build *build = build_of(self);
     const cg_tile *tile = self->tile;
     for (unsigned q = 0; q < quads->count; q++)
-        for (unsigned t = first; t < tile->tokens; t++) {
+        for (unsigned t = first; t < self->tokens; t++) {
             const cg_dot_operand four = cg_dot_activations(
                 build, &self->step, load_activations(self, x, quads->first + q, t, 1));
             for (unsigned p = 0; p < tile->panels; p++)
                 for (unsigned c = 0; c < self->chunks; c++) {
-                    LLVMValueRef *sum = &sums->chunk[c][p * tile->tokens + t];
+                    LLVMValueRef *sum = &sums->chunk[c][p * self->tokens + t];
                     *sum = cg_dot_add(build, &self->step, *sum, &quads->chunk[c][p][q], &four);
                 }
         }
@@ -179,7 +283,7 @@ static void add_pairs(const quantised_tile *self, const dot_quads *quads, LLVMVa
                 const LLVMValueRef two[] = {load_activations(self, x, quads->first, t, 2),
                                             load_activations(self, x, quads->first + 1, t, 2)};
                 const cg_dot_operand eight = cg_dot_weave_activations(build, &self->step, two);
-                cg_dot_add_squares(build, &self->step, &sums->chunk[c][p * tile->tokens + t],
+                cg_dot_add_squares(build, &self->step, &sums->chunk[c][p * self->tokens + t],
                                    &woven, &eight);
             }
         }
@@ -192,12 +296,12 @@ static void change_pairs(const quantised_tile *self, unsigned end,
     for (unsigned p = 0; p < self->tile->panels; p++)
         for (unsigned c = 0; c < self->chunks; c++)
             for (unsigned t = 0; t < end; t += 2)
-                change(build_of(self), &sums->chunk[c][p * self->tile->tokens + t]);
+                change(build_of(self), &sums->chunk[c][p * self->tokens + t]);
 }
 
 /* The dot products of one block of each panel with each token. */
 static void emit_dots(const quantised_tile *self, LLVMValueRef weights, LLVMValueRef x,
-                      dot_sums *sums)
+                      fetches *later, dot_sums *sums)
 {
     const unsigned paired = paired_tokens(self);
     dot_quads quads = {.count = paired > 0 ? 2 : 8 / self->step.bits};
@@ -205,82 +309,12 @@ static void emit_dots(const quantised_tile *self, LLVMValueRef weights, LLVMValu
     change_pairs(self, paired, cg_dot_weave_sums, sums);
     for (; quads.first < CG_QUANTISED_QUADS; quads.first += quads.count) {
         load_step(self, weights, &quads);
+        fetch_share(self, later, quads.first + quads.count);
         if (paired > 0)
             add_pairs(self, &quads, x, paired, sums);
         add_singles(self, &quads, x, paired, sums);
     }
     change_pairs(self, paired, cg_dot_unweave_sums, sums);
-}
-
-/* Where a stream of the tile, with `bytes` a block, is `count` blocks after `block`: behind the end
- * of the tile's panel comes that of the next tile. */
-static LLVMValueRef find_later(const quantised_tile *self, cg_tile_parameter stream, uint64_t bytes,
-                               LLVMValueRef block, uint64_t count)
-{
-    cg_build *build = build_of(self);
-    const int64_t blocks = (int64_t)cg_weight_blocks(weight_of(self));
-    LLVMValueRef later = LLVMBuildAdd(build->builder, block, cg_i64(build, (int64_t)count), "");
-    LLVMValueRef here = cg_element(build, self->tile->parameters[stream], later, bytes);
-    if (stream == CG_TILE_X)
-        return here;
-    LLVMValueRef beyond = LLVMBuildSub(build->builder, later, cg_i64(build, blocks), "");
-    LLVMValueRef within =
-        LLVMBuildICmp(build->builder, LLVMIntSLT, later, cg_i64(build, blocks), "");
-    return LLVMBuildSelect(build->builder, within, here,
-                           cg_element(build, self->tile->next[stream], beyond, bytes), "");
-}
-
-/* Fetches the first line of a later page of the weights. */
-static void prefetch_page(const quantised_tile *self, LLVMValueRef block)
-{
-    cg_build *build = build_of(self);
-    LLVMBuilderRef builder = build->builder;
-    const uint64_t bytes = weight_of(self)->group_bytes;
-    LLVMValueRef at =
-        find_later(self, CG_TILE_WEIGHTS, bytes, block, PAGES_AHEAD * PAGE_BYTES / bytes);
-    at = LLVMBuildPtrToInt(builder, at, build->i64, "");
-    at = LLVMBuildAnd(builder, at, cg_i64(build, -PAGE_BYTES), "");
-    cg_prefetch(build, LLVMBuildIntToPtr(builder, at, build->pointer, ""));
-}
-
-/* With bytes and a single token there is so little arithmetic that the processor runs far ahead by
- * itself, and fetches from memory faster than instructions can. */
-static bool runs_ahead(const quantised_tile *self)
-{
-    const cg_tile *tile = self->tile;
-    return tile->tokens == 1 && self->step.bits == 8 && !tile->product->cached;
-}
-
-/* Fetches what a later block will read. A tile is one panel, and products are streams for each of
- * elements, scales and zero points. The processor's own prefetchers stop at the end of each page,
- * beyond which they must be shown the way.
- *
- * The activations come from the second cache, as the weights of a panel drive them out of the
- * first; fetching them pays but for a tile of 8. */
-static void emit_prefetch(const quantised_tile *self, LLVMValueRef block, bool single)
-{
-    cg_build *build = build_of(self);
-    const cg_weight *weight = weight_of(self);
-    const unsigned tokens = self->tile->tokens;
-    prefetch_page(self, block);
-    if (runs_ahead(self))
-        return;
-    const uint64_t distance = PREFETCH_BYTES / weight->group_bytes;
-    const struct {
-        cg_tile_parameter parameter;
-        uint64_t bytes, blocks; /* of a block; how many later */
-    } streams[] = {
-        {CG_TILE_WEIGHTS, weight->group_bytes, distance},
-        {CG_TILE_SCALES, single ? (uint64_t)CG_LANES * weight->scale_bytes : 0, distance},
-        {CG_TILE_ZEROS, single && weight->has_zero ? CG_LANES : 0, distance},
-        {CG_TILE_X, tokens > 2 && tokens != 8 ? tokens * CG_QUANTISED_BLOCK : 0, 1},
-    };
-    for (size_t i = 0; i < TD_COUNT_OF(streams); i++) {
-        LLVMValueRef at =
-            find_later(self, streams[i].parameter, streams[i].bytes, block, streams[i].blocks);
-        for (uint64_t line = 0; line < streams[i].bytes; line += CACHE_LINE)
-            cg_prefetch(build, cg_offset_by(build, at, line));
-    }
 }
 
 /* The sums of 16 rows, number `i` of the tile, as floats, which is exact. */
@@ -307,58 +341,81 @@ static LLVMValueRef load_scale(const quantised_tile *self, unsigned panel, LLVMV
                           cg_offset_by(build, at, panel * weight->groups * row), CG_LANES);
 }
 
-/* total = fma(part, scale, total) */
-static void add_scaled(const quantised_tile *self, unsigned i, LLVMValueRef part,
+/* The variable of a panel's token of the turn. */
+static LLVMValueRef turn_variable(const quantised_tile *self, const LLVMValueRef *variables,
+                                  unsigned panel, unsigned token)
+{
+    return cg_element(build_of(self), variables[panel * self->tile->tokens + token], self->turn,
+                      (uint64_t)self->tokens * CG_LANES * 4);
+}
+
+/* variable = fma(part, scale, variable) */
+static void add_scaled(const quantised_tile *self, LLVMValueRef variable, LLVMValueRef part,
                        LLVMValueRef scale)
 {
     cg_build *build = build_of(self);
-    LLVMValueRef variable = self->tile->totals[i];
     LLVMValueRef total = cg_load(build, cg_vector(build->f32, CG_LANES), variable, 64);
     cg_store(build, cg_fma(build, part, scale, total), variable, 64);
 }
 
-/* One block: its dot products times the activations' scales, added to the group's parts; a group of
- * a single block goes to the totals at once. */
-static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
+/* A turn of a block: dot products times the activations' scales, added to the group's parts; a
+ * group of a single block goes to the totals at once. */
+static void emit_turn(const quantised_tile *self, LLVMValueRef block, bool single)
 {
     cg_build *build = build_of(self);
     const cg_tile *tile = self->tile;
-    LLVMTypeRef floats = cg_vector(build->f32, CG_LANES);
     dot_sums sums;
+    fetches later;
     LLVMValueRef x = cg_element(build, tile->parameters[CG_TILE_X], block,
                                 (uint64_t)tile->tokens * CG_QUANTISED_BLOCK);
+    x = cg_element(build, x, self->turn, 4 * (uint64_t)self->tokens);
     LLVMValueRef weights =
         cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, weight_of(self)->group_bytes);
-    if (single)
-        load_zeros(self, block);
-    emit_dots(self, weights, x, &sums);
+    list_fetches(self, block, single, &later);
+    emit_dots(self, weights, x, &later, &sums);
     for (unsigned p = 0; p < tile->panels; p++) {
         LLVMValueRef scale = single ? load_scale(self, p, block) : NULL;
-        for (unsigned t = 0; t < tile->tokens; t++) {
-            const unsigned i = p * tile->tokens + t;
+        for (unsigned t = 0; t < self->tokens; t++) {
             LLVMValueRef at =
                 cg_offset_by(build, x, CG_QUANTISED_SCALES * tile->tokens + 4 * (uint64_t)t);
             LLVMValueRef x_scale = cg_splat(build, cg_load(build, build->f32, at, 4), CG_LANES);
-            LLVMValueRef dot = join_sums(self, &sums, i);
-            if (single) {
-                /* fma(dot, scale, 0): a product of integer and scale is never -0 or too small. */
-                add_scaled(self, i, LLVMBuildFMul(build->builder, dot, x_scale, ""), scale);
-                continue;
-            }
-            LLVMValueRef part = cg_load(build, floats, self->parts[i], 64);
-            cg_store(build, cg_fma(build, dot, x_scale, part), self->parts[i], 64);
+            LLVMValueRef dot = join_sums(self, &sums, p * self->tokens + t);
+            /* fma(dot, scale, 0): a product of integer and scale is never -0 or too small. */
+            if (single)
+                add_scaled(self, turn_variable(self, tile->totals, p, t),
+                           LLVMBuildFMul(build->builder, dot, x_scale, ""), scale);
+            else
+                add_scaled(self, turn_variable(self, self->parts, p, t), dot, x_scale);
         }
     }
 }
 
-/* Blocks from a first one up to `end` - 1, several at a step: fetched once. */
+/* Tiles of several panels keep their totals in memory. */
+static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
+{
+    cg_build *build = build_of(self);
+    if (single)
+        load_zeros(self, block);
+    self->turn = cg_i64(build, 0);
+    if (self->tile->panels == 1) {
+        emit_turn(self, block, single);
+        return;
+    }
+    cg_loop loop = cg_loop_begin(build, self->turn, cg_i64(build, self->tile->panels), 1);
+    self->turn = loop.index;
+    emit_turn(self, block, single);
+    cg_loop_end(build, &loop);
+}
+
+/* Blocks from a first one up to `end` - 1, several at a step. */
 static LLVMValueRef emit_steps(quantised_tile *self, LLVMValueRef first, LLVMValueRef end,
                                unsigned step, bool single)
 {
     cg_build *build = build_of(self);
     LLVMValueRef last = LLVMBuildSub(build->builder, end, cg_i64(build, step - 1), "");
     cg_loop loop = cg_loop_begin(build, first, last, step);
-    emit_prefetch(self, loop.index, single);
+    if (self->tile->panels == 1)
+        fetch_page(self, loop.index);
     for (unsigned i = 0; i < step; i++)
         emit_block(self, LLVMBuildAdd(build->builder, loop.index, cg_i64(build, i), ""), single);
     cg_loop_end(build, &loop);
@@ -388,7 +445,8 @@ static void emit_group(quantised_tile *self, LLVMValueRef group, LLVMValueRef fi
         LLVMValueRef scale = load_scale(self, p, group);
         for (unsigned t = 0; t < self->tile->tokens; t++) {
             const unsigned i = p * self->tile->tokens + t;
-            add_scaled(self, i, cg_load(build, floats, self->parts[i], 64), scale);
+            add_scaled(self, self->tile->totals[i], cg_load(build, floats, self->parts[i], 64),
+                       scale);
         }
     }
 }
@@ -397,7 +455,7 @@ static void emit_tile(cg_tile *tile)
 {
     const cg_weight *weight = tile->product->weight;
     cg_build *build = &tile->product->lowering->build;
-    quantised_tile self = {.tile = tile};
+    quantised_tile self = {.tile = tile, .tokens = tile->tokens / tile->panels};
     self.step = cg_dot_step_for(tile->product->lowering->cpu, ir_type_bits(weight->constant->type));
     self.chunks = CG_LANES / self.step.lanes;
     const int64_t blocks = (int64_t)cg_weight_blocks(weight), groups = (int64_t)weight->groups;
@@ -406,8 +464,8 @@ static void emit_tile(cg_tile *tile)
         emit_blocks(&self, zero, end, true);
         return;
     }
-    for (unsigned i = 0; i < tile->panels * tile->tokens; i++)
-        self.parts[i] = cg_variable(build, cg_vector(build->f32, CG_LANES), "part");
+    cg_variables(build, cg_vector(build->f32, CG_LANES), tile->panels * tile->tokens, "parts",
+                 self.parts);
     if (groups == 1) {
         emit_group(&self, zero, zero, end);
         return;
@@ -420,12 +478,24 @@ static void emit_tile(cg_tile *tile)
     cg_loop_end(build, &loop);
 }
 
+/* Where a vector holds the sums of 16 rows, a tile of one panel loads each activation for a single
+ * instruction, and loads are what bounds it; with two panels multiplications are (docs/codegen.md).
+ * Fewer tokens wait for memory, which is read best as one stream. */
+static unsigned tile_panels(const cg_product *product, unsigned tokens)
+{
+    const cg_cpu *cpu = product->lowering->cpu;
+    const unsigned bits = ir_type_bits(product->weight->constant->type);
+    if (tokens > cpu->accumulators)
+        return 0;
+    return cg_dot_step_for(cpu, bits).lanes == CG_LANES && tokens > cpu->accumulators / 2 ? 2 : 1;
+}
+
 cg_product cg_quantised_product(uint64_t columns)
 {
     const uint64_t blocks = (columns + IR_QUANTIZE_BLOCK - 1) / IR_QUANTIZE_BLOCK;
     return (cg_product){.token_bytes = blocks * CG_QUANTISED_BLOCK,
                         .tile_tokens = cg_quantised_tiles,
                         .tile_count = CG_QUANTISED_TILES,
-                        .most_panels = 1,
+                        .panels = tile_panels,
                         .emit = emit_tile};
 }

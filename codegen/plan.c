@@ -8,6 +8,47 @@
 #include <llvm-c/Object.h>
 #include <string.h>
 
+/* --- code --- */
+
+/* Sections that are loaded: code, constants, relocated constants and unwind tables. */
+static bool is_loaded(const char *name)
+{
+    static const char *const prefixes[] = {".text", ".rodata", ".data", ".eh_frame", ".bss"};
+    for (size_t i = 0; i < TD_COUNT_OF(prefixes); i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+static td_status measure_object(td_context *context, LLVMMemoryBufferRef buffer, uint64_t *bytes)
+{
+    char *message = NULL;
+    LLVMBinaryRef object = LLVMCreateBinary(buffer, NULL, &message);
+    if (object == NULL) {
+        const td_status status = td_fail(context, TD_INTERNAL, "the emitted object: %s", message);
+        LLVMDisposeMessage(message);
+        return status;
+    }
+    LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(object);
+    while (!LLVMObjectFileIsSectionIteratorAtEnd(object, section)) {
+        const char *name = LLVMGetSectionName(section);
+        if (name != NULL && is_loaded(name))
+            *bytes += LLVMGetSectionSize(section);
+        LLVMMoveToNextSection(section);
+    }
+    LLVMDisposeSectionIterator(section);
+    LLVMDisposeBinary(object);
+    return TD_OK;
+}
+
+static td_status measure_code(const cg_program *program, uint64_t *bytes)
+{
+    *bytes = 0;
+    for (size_t level = 0; level < program->level_count; level++)
+        TD_TRY(measure_object(program->context, program->levels[level].object, bytes));
+    return TD_OK;
+}
+
 /* --- slots --- */
 
 /* The largest number of slots that is of use to a model: its context and one pass's tail. */
@@ -97,10 +138,15 @@ static td_status refuse_budget(const cg_program *program, const tandem_plan_size
                    tandem_plan_mebibytes(smallest));
 }
 
-td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan)
+/* --- the plan --- */
+
+td_status cg_program_plan(const cg_program *program, cg_plan *plan)
 {
     const cg_request *request = program->request;
     tandem_plan_sizes sizes;
+    uint64_t code;
+    TD_TRY(measure_code(program, &code));
+    code += cg_table_bytes(program);
     TD_TRY(sizes_of(program, code, &sizes));
     tandem_plan_choice choice = wanted_choice(request, &sizes);
     const uint32_t fewest = request->slots == 0 ? tandem_plan_fewest_slots(&sizes) : choice.slots;
@@ -127,46 +173,5 @@ td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *pla
     tandem_plan_choice least = choice;
     least.slots = fewest;
     plan->smallest = tandem_plan_resident(&sizes, &least);
-    return TD_OK;
-}
-
-/* --- code --- */
-
-/* Sections that are loaded: code, constants, relocated constants and unwind tables. */
-static bool is_loaded(const char *name)
-{
-    static const char *const prefixes[] = {".text", ".rodata", ".data", ".eh_frame", ".bss"};
-    for (size_t i = 0; i < TD_COUNT_OF(prefixes); i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    return false;
-}
-
-static td_status measure_object(td_context *context, LLVMMemoryBufferRef buffer, uint64_t *bytes)
-{
-    char *message = NULL;
-    LLVMBinaryRef object = LLVMCreateBinary(buffer, NULL, &message);
-    if (object == NULL) {
-        const td_status status = td_fail(context, TD_INTERNAL, "the emitted object: %s", message);
-        LLVMDisposeMessage(message);
-        return status;
-    }
-    LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(object);
-    while (!LLVMObjectFileIsSectionIteratorAtEnd(object, section)) {
-        const char *name = LLVMGetSectionName(section);
-        if (name != NULL && is_loaded(name))
-            *bytes += LLVMGetSectionSize(section);
-        LLVMMoveToNextSection(section);
-    }
-    LLVMDisposeSectionIterator(section);
-    LLVMDisposeBinary(object);
-    return TD_OK;
-}
-
-td_status cg_measure_code(const cg_program *program, uint64_t *bytes)
-{
-    *bytes = 0;
-    for (size_t level = 0; level < program->level_count; level++)
-        TD_TRY(measure_object(program->context, program->levels[level].object, bytes));
     return TD_OK;
 }

@@ -32,7 +32,7 @@ typedef struct cg_tile {
     unsigned panels, tokens;
     LLVMValueRef parameters[CG_TILE_PARAMETERS];
     LLVMValueRef next[CG_TILE_X];      /* weights, scales and zeros of the tile that comes then */
-    LLVMValueRef totals[CG_TILE_SUMS]; /* variables of 16 f32, [panel][token], zero at first */
+    LLVMValueRef totals[CG_TILE_SUMS]; /* neighbours of 16 f32, [panel][token], zero at first */
 } cg_tile;
 
 /* Makes the code that adds a tile's products to its totals. */
@@ -45,7 +45,8 @@ struct cg_product {
     uint64_t token_bytes;        /* of one token's activations */
     const unsigned *tile_tokens; /* sizes of tiles in descending order, the last one 1 */
     size_t tile_count;
-    unsigned most_panels; /* of a tile: 1, 2 or 4 */
+    /* Panels of a tile of so many tokens, a power of two; 0: no such tiles. */
+    unsigned (*panels)(const cg_product *product, unsigned tokens);
     cg_emit_tile emit;
     bool cached; /* the model's weights fit in a cache that all cores share */
 };
@@ -98,6 +99,7 @@ typedef struct cg_strip {
 } cg_strip;
 
 void cg_strip_begin(cg_strip *strip);
+void cg_strip_fetch(cg_strip *strip);
 /* Keeps the sums of a panel of the tile, of product number `product`, at `place` (i64). */
 void cg_strip_keep(cg_strip *strip, unsigned panel, LLVMValueRef product, LLVMValueRef place);
 /* Stores the results of the tile at strip->panel; those of gated products were kept. */

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #define VECTOR_BYTES (CG_LANES * 4)
+#define LONG_ROW     8192 /* results of a row; a pass writes more than caches keep */
 
 static cg_build *build_of(const cg_strip *strip)
 {
@@ -205,6 +206,20 @@ static void store_product(cg_strip *strip, unsigned panel, unsigned lanes)
             number = LLVMBuildFAdd(build->builder, addend, number, "");
         }
         cg_store_lanes(build, number, out, lanes);
+    }
+}
+
+/* Asks for the lines that a tile's results go to: a long row of results has long left the caches,
+ * and stores that wait for memory keep those behind them waiting. */
+void cg_strip_fetch(cg_strip *strip)
+{
+    cg_build *build = build_of(strip);
+    if (strip->part->largest || strip->part->quantises || strip->part->columns < LONG_ROW)
+        return;
+    for (unsigned t = 0; t < strip->tokens; t++) {
+        LLVMValueRef row = result_row(strip, CG_RESULT_OUT, cg_i64(build, t));
+        for (unsigned p = 0; p < strip->panels; p++)
+            cg_prefetch(build, row_address(strip, row, p));
     }
 }
 

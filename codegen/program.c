@@ -176,21 +176,13 @@ td_status cg_program_emit(cg_program *program)
     return TD_OK;
 }
 
-/* Needs the code: how large it is enters the plan. */
-static td_status plan_emitted(const cg_program *program, cg_plan *plan)
-{
-    uint64_t code;
-    TD_TRY(cg_measure_code(program, &code));
-    return cg_plan_program(program, code + cg_table_bytes(program), plan);
-}
-
 td_status cg_make_plan(td_context *context, const cg_request *request, cg_plan *plan)
 {
     cg_program program;
     TD_TRY(cg_program_create(context, request, &program));
     td_status status = cg_program_emit(&program);
     if (status == TD_OK)
-        status = plan_emitted(&program, plan);
+        status = cg_program_plan(&program, plan);
     cg_program_release(&program);
     return status;
 }
@@ -218,7 +210,7 @@ static td_status make_program(cg_program *program, FILE *payload, td_output *out
     td_progress(context, 1, "generating code for %s, %s", request->target->runtime_folder,
                 request->cpu.name);
     TD_TRY(cg_program_emit(program));
-    TD_TRY(plan_emitted(program, plan));
+    TD_TRY(cg_program_plan(program, plan));
     td_progress(context, 1, "packing %.2f MiB of weights",
                 tandem_plan_mebibytes(program->payload_bytes));
     TD_TRY(cg_pack(program, payload));

@@ -47,9 +47,6 @@ bool cg_entry_name(const cg_program *program, const cg_level *level, size_t mode
 /* Code comes first and is emitted once; the tables, which say how large it is, are a unit beside
  * it. Lowers, optimises and emits the entry points of all levels. */
 td_status cg_program_emit(cg_program *program);
-/* Bytes that the emitted code takes in memory. */
-td_status cg_measure_code(const cg_program *program, uint64_t *bytes);
-
 /* Fills program->tables: the tables of runtime/abi.h and the query function. */
 td_status cg_program_add_tables(cg_program *program, const cg_plan *plan);
 /* Bytes of the tables without the tokenizer, with room for relocations. */
@@ -60,8 +57,8 @@ void cg_describe_cache(const cg_model *model, const cg_cache *cache, tandem_cach
 
 /* Refuses a number of slots that the target's context cannot use. */
 td_status cg_check_slots(td_context *context, const cg_request *request);
-/* The plan of a program whose code (tables included) has `code` bytes. */
-td_status cg_plan_program(const cg_program *program, uint64_t code, cg_plan *plan);
+/* The plan of a program whose code was emitted: how large it is enters. */
+td_status cg_program_plan(const cg_program *program, cg_plan *plan);
 
 /* Writes the packed weights of all models to `stream`, one panel at a time, and sets
  * payload_hash. */

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "runtime/abi.h"
 #include "tests/codegen/synthetic_llama.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <dlfcn.h>
@@ -346,40 +347,22 @@ TEST(names_must_be_identifiers)
 
 /* --- running out of memory --- */
 
-typedef struct failing {
-    uint64_t countdown;
-} failing;
-
-static void *fail_one(void *pointer, void *block, size_t old_size, size_t size)
-{
-    failing *self = pointer;
-    (void)old_size;
-    if (size == 0) {
-        free(block);
-        return NULL;
-    }
-    if (self->countdown > 0 && --self->countdown == 0)
-        return NULL;
-    return realloc(block, size);
-}
-
 /* Fails allocations one after the other, each time with more that went well before. */
 TEST(running_out_of_memory_is_reported)
 {
     setup self;
     cg_plan plan;
-    failing hook = {0};
     CHECK(begin(&self));
     uint64_t failures = 0;
-    for (uint64_t at = 1;; at += at < 30 ? 1 : 23) {
+    for (long at = 0;; at += at < 30 ? 1 : 23) {
         td_context context = self.context;
-        hook.countdown = at;
-        context.reallocate = fail_one;
-        context.reallocate_self = &hook;
+        failing_allocator failing = {.countdown = at, .once = true};
+        context.reallocate = fail_later;
+        context.reallocate_self = &failing;
         const td_status status = cg_make_plan(&context, &self.request, &plan);
         if (status == TD_OK)
             break;
-        CHECK(status == TD_NO_MEMORY);
+        CHECK(status == TD_NO_MEMORY && failing.held == 0);
         failures++;
     }
     CHECK(failures > 5);
