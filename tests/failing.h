@@ -4,11 +4,18 @@
 #ifndef TANDEM_TESTS_FAILING_H
 #define TANDEM_TESTS_FAILING_H
 
-#include <stddef.h>
+#include "base/memory.h"
+
+#include <limits.h>
 #include <stdlib.h>
+
+/* A countdown that no test reaches. */
+#define FAIL_NEVER LONG_MAX
 
 typedef struct failing_allocator {
     long countdown; /* requests that succeed from here on */
+    bool once;      /* those after the first that fails succeed again */
+    bool failed;    /* at least one did fail */
     long held;      /* blocks that were handed out and not released */
 } failing_allocator;
 
@@ -22,11 +29,22 @@ static inline void *fail_later(void *self, void *pointer, size_t old_size, size_
         free(pointer);
         return NULL;
     }
-    if (failing->countdown-- <= 0)
+    const long left = failing->countdown--;
+    if (left == 0 || (left < 0 && !failing->once)) {
+        failing->failed = true;
         return NULL;
+    }
     void *result = realloc(pointer, size);
     failing->held += pointer == NULL && result != NULL;
     return result;
+}
+
+/* A new context over the allocator. */
+static inline void failing_context(td_context *context, failing_allocator *failing)
+{
+    td_context_init(context);
+    context->reallocate = fail_later;
+    context->reallocate_self = failing;
 }
 
 #endif

@@ -65,35 +65,4 @@ static inline void put_safetensors(bytes *to, const char *header, size_t data_by
         put_number(to, i, 1);
 }
 
-/* A context whose n-th allocation fails; counts all of them. */
-typedef struct failing_allocator {
-    size_t count, fail_at; /* SIZE_MAX: never */
-    size_t live;
-} failing_allocator;
-
-static inline void *failing_reallocate(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *allocator = self;
-    (void)old_size;
-    if (size == 0) {
-        allocator->live -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (allocator->count++ == allocator->fail_at)
-        return NULL;
-    void *result = realloc(pointer, size);
-    allocator->live += pointer == NULL && result != NULL;
-    return result;
-}
-
-static inline void failing_context(td_context *context, failing_allocator *allocator,
-                                   size_t fail_at)
-{
-    *allocator = (failing_allocator){.fail_at = fail_at};
-    td_context_init(context);
-    context->reallocate = failing_reallocate;
-    context->reallocate_self = allocator;
-}
-
 #endif

@@ -5,6 +5,7 @@
 #include "frontend/checkpoint/gguf.h"
 #include "ir/passes/passes.h"
 
+#include "tests/failing.h"
 #include "tests/frontend/checkpoint_bytes.h"
 #include "tests/frontend/greedy.h"
 
@@ -359,16 +360,16 @@ TEST(reports_every_failed_allocation)
         if (!td_path_exists(paths[i]))
             SKIP("../shared is absent");
         td_status status = TD_NO_MEMORY;
-        for (size_t fail_at = 0; status != TD_OK; fail_at++) {
+        for (long fail_at = 0; status != TD_OK; fail_at++) {
             td_context context;
-            failing_allocator allocator;
+            failing_allocator failing = {.countdown = fail_at, .once = true};
             fe_model model;
-            failing_context(&context, &allocator, fail_at);
+            failing_context(&context, &failing);
             status = fe_import(&context, paths[i], &no_options, &model);
             CHECK_MESSAGE(status == TD_OK || status == TD_NO_MEMORY, "%s", context.message);
             if (status == TD_OK)
                 ir_module_release(model.module);
-            CHECK(allocator.live == 0);
+            CHECK(failing.held == 0);
         }
     }
 }

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/checkpoint/gguf.h"
 
+#include "tests/failing.h"
 #include "tests/frontend/checkpoint_bytes.h"
 
 /* A file with one entry of most kinds and two tensors: f32 [2, 3] and Q8_0 [1, 32]. */
@@ -236,13 +237,13 @@ TEST(reports_every_failed_allocation)
     bytes file;
     write_small(&file);
     td_status status = TD_NO_MEMORY;
-    for (size_t fail_at = 0; status != TD_OK; fail_at++) {
+    for (long fail_at = 0; status != TD_OK; fail_at++) {
         td_context context;
-        failing_allocator allocator;
-        failing_context(&context, &allocator, fail_at);
+        failing_allocator failing = {.countdown = fail_at, .once = true};
+        failing_context(&context, &failing);
         status = open_bytes(&context, &file);
         CHECK(status == TD_OK || status == TD_NO_MEMORY);
-        CHECK(allocator.live == 0);
+        CHECK(failing.held == 0);
     }
 }
 

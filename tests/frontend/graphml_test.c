@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/graphml.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <unistd.h>
@@ -121,20 +122,6 @@ TEST(hostile_files_get_a_sentence)
 }
 
 /* Every allocation fails in turn; nothing leaks, nothing crashes. */
-typedef struct failing {
-    td_reallocate real;
-    void *real_self;
-    int left;
-} failing;
-
-static void *fail_in_turn(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing *f = self;
-    if (size > 0 && f->left-- == 0)
-        return NULL;
-    return f->real(f->real_self, pointer, old_size, size);
-}
-
 TEST(allocation_failures_are_reported)
 {
     const char *path = "/tmp/tandem-graphml-failing.graphml";
@@ -146,14 +133,13 @@ TEST(allocation_failures_are_reported)
     for (int n = 0; n < 100 && !succeeded; n++) {
         td_context context;
         fe_task_graph graph;
-        td_context_init(&context);
-        failing hook = {context.reallocate, context.reallocate_self, n};
-        context.reallocate = fail_in_turn;
-        context.reallocate_self = &hook;
+        failing_allocator failing = {.countdown = n, .once = true};
+        failing_context(&context, &failing);
         const td_status status = fe_read_graphml(&context, path, &graph);
         succeeded = status == TD_OK;
         CHECK(succeeded || status == TD_NO_MEMORY);
         fe_task_graph_release(&graph);
+        CHECK(failing.held == 0);
     }
     unlink(path);
     CHECK(succeeded);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/frontend/openvino_model.h"
 
+#include "tests/failing.h"
 #include "tests/frontend/checkpoint_bytes.h"
 
 /* Reads XML text (with a .bin of the given size, or none) and gives the message of the refusal, or
@@ -339,9 +340,9 @@ TEST(every_failing_allocation_is_survived)
     const fe_options options = {0};
     for (size_t at = 0; written && !finished && at < 5000; at++) {
         td_context context;
-        failing_allocator allocator;
+        failing_allocator failing = {.countdown = at, .once = true};
         ir_module *module = NULL;
-        failing_context(&context, &allocator, at);
+        failing_context(&context, &failing);
         td_status status = fe_read_openvino(&context, model->xml, &options, &module);
         if (status == TD_OK)
             status = ir_pass_fold_shapes(module);
@@ -349,7 +350,7 @@ TEST(every_failing_allocation_is_survived)
             status = ir_pass_fold_decompression(module);
         finished = status == TD_OK;
         ir_module_release(module);
-        clean = clean && allocator.live == 0 && (finished || status == TD_NO_MEMORY);
+        clean = clean && failing.held == 0 && (finished || status == TD_NO_MEMORY);
     }
     model_end(model);
     free(model);

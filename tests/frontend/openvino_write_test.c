@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "ir/passes/passes.h"
+#include "tests/failing.h"
 #include "tests/frontend/small_llama.h"
 #include "tests/ir/raise_compare.h"
 
@@ -426,43 +427,21 @@ TEST(context_length_comes_from_the_file)
 
 /* --- memory --- */
 
-typedef struct failing_allocator {
-    uint64_t left; /* allocations until one fails; 0: never */
-    bool failed;
-} failing_allocator;
-
-static void *reallocate_failing(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        free(pointer);
-        return NULL;
-    }
-    if (failing->left > 0 && --failing->left == 0) {
-        failing->failed = true;
-        return NULL;
-    }
-    return realloc(pointer, size);
-}
-
 TEST(failed_allocations_while_writing)
 {
     td_context context;
-    td_context_init(&context);
-    failing_allocator failing = {0};
-    context.reallocate = reallocate_failing;
-    context.reallocate_self = &failing;
+    failing_allocator failing = {.countdown = FAIL_NEVER, .once = true};
+    failing_context(&context, &failing);
     fe_model model;
     CHECK(small_llama_build(&context, &(small_llama){.layers = 1}, &model) == TD_OK);
-    for (uint64_t n = 1;; n += 1 + n / 8) {
+    for (long n = 0;; n += 1 + n / 8) {
         failing.failed = false;
-        failing.left = n;
+        failing.countdown = n;
         td_status status = fe_write_openvino(&model, path_of("memory", ".xml"));
-        failing.left = 0;
+        failing.countdown = FAIL_NEVER;
         if (!failing.failed)
             break;
-        CHECK_MESSAGE(status == TD_NO_MEMORY, "allocation %" PRIu64 ": %s", n, context.message);
+        CHECK_MESSAGE(status == TD_NO_MEMORY, "allocation %ld: %s", n, context.message);
         CHECK(!td_path_exists(path_of("memory", ".xml")));
         CHECK(!td_path_exists(path_of("memory", ".bin")));
     }
@@ -473,25 +452,23 @@ TEST(failed_allocations_while_writing)
 TEST(failed_allocations_while_importing)
 {
     td_context context;
-    td_context_init(&context);
-    failing_allocator failing = {0};
-    context.reallocate = reallocate_failing;
-    context.reallocate_self = &failing;
+    failing_allocator failing = {.countdown = FAIL_NEVER, .once = true};
+    failing_context(&context, &failing);
     fe_model model, imported;
     const fe_options options = {0};
     CHECK(small_llama_build(&context, &(small_llama){.layers = 1}, &model) == TD_OK);
     CHECK(fe_write_openvino(&model, path_of("import", ".xml")) == TD_OK);
-    for (uint64_t n = 1;; n += 1 + n / 16) {
+    for (long n = 0;; n += 1 + n / 16) {
         failing.failed = false;
-        failing.left = n;
+        failing.countdown = n;
         td_status status =
             fe_import_openvino(&context, path_of("import", ".xml"), &options, &imported);
-        failing.left = 0;
+        failing.countdown = FAIL_NEVER;
         if (status == TD_OK)
             ir_module_release(imported.module);
         if (!failing.failed)
             break;
-        CHECK_MESSAGE(status == TD_NO_MEMORY, "allocation %" PRIu64 ": %s", n, context.message);
+        CHECK_MESSAGE(status == TD_NO_MEMORY, "allocation %ld: %s", n, context.message);
     }
     ir_module_release(model.module);
     remove_files("import");

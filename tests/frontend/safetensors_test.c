@@ -4,6 +4,7 @@
 #include "frontend/checkpoint/safetensors.h"
 
 #include "ir/half.h"
+#include "tests/failing.h"
 #include "tests/frontend/checkpoint_bytes.h"
 
 #define TWO_TENSORS                                                                                \
@@ -163,13 +164,13 @@ TEST(reports_every_failed_allocation)
     bytes from;
     put_safetensors(&from, TWO_TENSORS, 22);
     td_status status = TD_NO_MEMORY;
-    for (size_t fail_at = 0; status != TD_OK; fail_at++) {
+    for (long fail_at = 0; status != TD_OK; fail_at++) {
         td_context context;
-        failing_allocator allocator;
-        failing_context(&context, &allocator, fail_at);
+        failing_allocator failing = {.countdown = fail_at, .once = true};
+        failing_context(&context, &failing);
         status = index_bytes(&context, &from);
         CHECK(status == TD_OK || status == TD_NO_MEMORY);
-        CHECK(allocator.live == 0);
+        CHECK(failing.held == 0);
     }
 }
 

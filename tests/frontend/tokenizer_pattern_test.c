@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/hash.h"
 #include "frontend/tokenizer/pattern_compiler.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -303,37 +304,21 @@ TEST(broken_text_is_matched_byte_by_byte)
     fe_patterns_release(&context, &compiled);
 }
 
-/* Allocation failures, one after the other, end in TD_NO_MEMORY and leak nothing (sanitizers). */
-typedef struct failing {
-    long left;
-} failing;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing *state = self;
-    (void)old_size;
-    if (size == 0) {
-        free(pointer);
-        return NULL;
-    }
-    return state->left-- <= 0 ? NULL : realloc(pointer, size);
-}
-
+/* Allocation failures, one after the other, end in TD_NO_MEMORY and leak nothing. */
 TEST(allocation_failures)
 {
     static const char expression[] = "(?i:'s|t)?\\p{Nd}+|x(?!y)";
     bool finished = false;
     for (long count = 0; count < 2000 && !finished; count++) {
-        failing state = {count};
+        failing_allocator failing = {.countdown = count};
         td_context context;
-        td_context_init(&context);
-        context.reallocate = fail_later;
-        context.reallocate_self = &state;
+        failing_context(&context, &failing);
         fe_patterns compiled = {0};
         td_status status = fe_patterns_add(&context, &compiled, expression, strlen(expression));
         CHECK_MESSAGE(status == TD_OK || status == TD_NO_MEMORY, "%s", context.message);
         finished = status == TD_OK;
         fe_patterns_release(&context, &compiled);
+        CHECK(failing.held == 0);
     }
     CHECK(finished);
 }

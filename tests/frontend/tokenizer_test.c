@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/hash.h"
+#include "tests/failing.h"
 #include "tests/frontend/tokenizer_support.h"
 
 #include <sys/stat.h>
@@ -462,17 +463,6 @@ TEST(mutilated_gguf)
 
 /* --- allocation failures --- */
 
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    long *left = self;
-    (void)old_size;
-    if (size == 0) {
-        free(pointer);
-        return NULL;
-    }
-    return (*left)-- <= 0 ? NULL : realloc(pointer, size);
-}
-
 /* Fails every allocation in turn until one run gets through. */
 static bool survives_failures(const void *data, size_t size)
 {
@@ -480,11 +470,9 @@ static bool survives_failures(const void *data, size_t size)
     write_file(&file, "tokenizer", data, size);
     bool finished = false, good = true;
     for (long count = 0; count < 20000 && !finished && good; count++) {
-        long left = count;
+        failing_allocator failing = {.countdown = count};
         td_context context;
-        td_context_init(&context);
-        context.reallocate = fail_later;
-        context.reallocate_self = &left;
+        failing_context(&context, &failing);
         fe_tokenizer t;
         td_status status = fe_read_tokenizer(&context, file.path, &t);
         good = status == TD_OK || status == TD_NO_MEMORY;
@@ -493,6 +481,7 @@ static bool survives_failures(const void *data, size_t size)
         finished = status == TD_OK;
         if (finished)
             fe_tokenizer_release(&context, &t);
+        good = good && failing.held == 0;
     }
     remove_files(&file, (const char *const[]){"tokenizer", NULL});
     return finished && good;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "ir/numerics.h"
+#include "tests/failing.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -438,41 +439,21 @@ TEST(commit_moves_slots_of_every_head)
 
 /* --- allocation failures --- */
 
-typedef struct failing {
-    size_t left; /* allocations until one fails */
-} failing;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing *state = self;
-    (void)old_size;
-    if (size == 0) {
-        free(pointer);
-        return NULL;
-    }
-    if (state->left == 0)
-        return NULL;
-    state->left--;
-    return realloc(pointer, size);
-}
-
 TEST(every_allocation_may_fail)
 {
     static float logits[MAX_TOKENS * VOCABULARY];
     small_model model = {.cache_type = IR_F32};
-    failing state = {SIZE_MAX};
-    td_context_init(&model.context);
-    model.context.reallocate = fail_later;
-    model.context.reallocate_self = &state;
+    failing_allocator failing = {.countdown = FAIL_NEVER};
+    failing_context(&model.context, &failing);
     CHECK(build(&model) == TD_OK);
     int32_t ids[] = {1, 2}, positions[] = {0, 1}, path[] = {0};
     int64_t ancestors[] = {1, 3};
     td_status status = TD_NO_MEMORY;
-    for (size_t allowed = 0; status != TD_OK; allowed++) {
+    for (long allowed = 0; status != TD_OK; allowed++) {
         CHECK(allowed < 5000);
         ir_evaluator_release(model.evaluator);
         model.evaluator = NULL;
-        state.left = allowed;
+        failing.countdown = allowed;
         status = ir_evaluator_create(model.module, SLOTS, &model.evaluator);
         if (status == TD_OK)
             status = forward(&model, 2, ids, positions, ancestors, logits);
@@ -480,8 +461,8 @@ TEST(every_allocation_may_fail)
             status = commit(&model, 1, path);
         CHECK(status == TD_OK || status == TD_NO_MEMORY);
     }
-    state.left = SIZE_MAX;
     release(&model);
+    CHECK(failing.held == 0);
 }
 
 TEST_MAIN()

@@ -6,6 +6,7 @@
 #include "ir/ir.h"
 #include "ir/passes/passes.h"
 
+#include "tests/failing.h"
 #include "tests/test.h"
 
 typedef struct module_maker {
@@ -238,29 +239,6 @@ TEST(printed_modules_are_read_back)
     }
 }
 
-/* An allocator that fails from the n-th request on, or once, and counts what is held. */
-typedef struct failing_allocator {
-    long countdown; /* requests until the failure */
-    bool once;
-    long held;
-} failing_allocator;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing_allocator *failing = self;
-    (void)old_size;
-    if (size == 0) {
-        failing->held -= pointer != NULL;
-        free(pointer);
-        return NULL;
-    }
-    if (failing->countdown-- == 0 || (failing->countdown < 0 && !failing->once))
-        return NULL;
-    void *result = realloc(pointer, size);
-    failing->held += pointer == NULL && result != NULL;
-    return result;
-}
-
 TEST(every_allocation_may_fail)
 {
     long requests = 0;
@@ -270,9 +248,7 @@ TEST(every_allocation_may_fail)
             td_context context;
             failing_allocator failing = {.countdown = n, .once = once != 0};
             bool same = false;
-            td_context_init(&context);
-            context.reallocate = fail_later;
-            context.reallocate_self = &failing;
+            failing_context(&context, &failing);
             status = round_trip(&context, 5, &same);
             CHECK_MESSAGE(failing.held == 0, "request %ld: %ld blocks are left", n, failing.held);
             CHECK_MESSAGE(status == TD_NO_MEMORY || (status == TD_OK && same), "request %ld: %s", n,

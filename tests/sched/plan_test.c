@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/sched.h"
+#include "tests/failing.h"
 #include "tests/frontend/small_llama.h"
 #include "tests/test.h"
 
@@ -136,21 +137,6 @@ TEST(an_unknown_orderer_is_refused)
 }
 
 /* The planner with the n-th allocation failing, for every n. */
-typedef struct failing {
-    long left;
-} failing;
-
-static void *fail_later(void *self, void *pointer, size_t old_size, size_t size)
-{
-    failing *f = self;
-    (void)old_size;
-    if (size == 0) {
-        free(pointer);
-        return NULL;
-    }
-    return f->left-- > 0 ? realloc(pointer, size) : NULL;
-}
-
 TEST(running_out_of_memory_is_reported)
 {
     td_context context;
@@ -158,14 +144,14 @@ TEST(running_out_of_memory_is_reported)
     fe_model model;
     const small_llama shape = {.layers = 2};
     CHECK(small_llama_build(&context, &shape, &model) == TD_OK);
-    failing f;
+    failing_allocator failing;
     const td_context working = context;
     td_status status = TD_NO_MEMORY;
     for (long n = 0; status != TD_OK; n++) {
         sched_plan plan;
-        f.left = n;
+        failing = (failing_allocator){.countdown = n};
         context.reallocate = fail_later;
-        context.reallocate_self = &f;
+        context.reallocate_self = &failing;
         status = plan_module(&context, model.module, false, &plan);
         context.reallocate = working.reallocate;
         CHECK(status == TD_OK || status == TD_NO_MEMORY);
