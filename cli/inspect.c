@@ -32,19 +32,27 @@ static const struct argp_option options_table[] = {
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
+static bool differ(const char *text, const char *usual)
+{
+    return text != usual && (text == NULL || usual == NULL || strcmp(text, usual) != 0);
+}
+
 /* Options of programs, which would change nothing about a graph. */
 static bool has_program_options(const cli_options *options)
 {
     cli_options usual;
     cli_options_init(&usual);
-    const char *const texts[][2] = {
-        {options->weights, usual.weights},       {options->activations, usual.activations},
-        {options->kv, usual.kv},                 {options->eviction, usual.eviction},
-        {options->tokenizer, usual.tokenizer},   {options->constants, usual.constants},
-        {options->print_after, usual.print_after}, {options->triple, usual.triple},
-        {options->cpu, usual.cpu}};
+    const char *const texts[][2] = {{options->weights, usual.weights},
+                                    {options->activations, usual.activations},
+                                    {options->kv, usual.kv},
+                                    {options->eviction, usual.eviction},
+                                    {options->tokenizer, usual.tokenizer},
+                                    {options->constants, usual.constants},
+                                    {options->print_after, usual.print_after},
+                                    {options->triple, usual.triple},
+                                    {options->cpu, usual.cpu}};
     for (size_t i = 0; i < TD_COUNT_OF(texts); i++)
-        if (texts[i][0] != texts[i][1])
+        if (differ(texts[i][0], texts[i][1]))
             return true;
     return options->random_weights || options->context_length > 0 || options->layers > 0 ||
            options->max_draft != usual.max_draft || options->trim.rows > 0 ||
@@ -62,7 +70,8 @@ static void check_input(const struct argp_state *state, const inspect_options *o
     if (!program && options->path == NULL)
         cli_usage_error(state, "a graph is missing: a .graphml file, a model, or --target");
     if (!program && has_program_options(&options->program))
-        cli_usage_error(state, "%s: options of models and programs, but for --orderer, want --target",
+        cli_usage_error(state,
+                        "%s: options of models and programs, but for --orderer, want --target",
                         options->path);
     if (program && options->order_in != NULL)
         cli_usage_error(state, "--order %s: a program is inspected in its own order",

@@ -74,10 +74,13 @@ static td_status push_order(inspect_graph *graph, const inspect_order *made)
     return TD_OK;
 }
 
-/* Replays an order and adds it; the order is the graph's from then on. */
+/* Replays an order and adds it; the order is the graph's from then on. A bound that leaves a gap is
+ * raised as far as cuts tell, as `tandem schedule` does. */
 static td_status finish_order(inspect_graph *graph, inspect_order *made)
 {
     td_status status = sched_trace_make(graph->problem, made->order, &made->trace);
+    if (status == TD_OK && made->lower_bound < made->trace.peak)
+        status = sched_cut_bound(graph->problem, made->order, &made->lower_bound);
     if (status == TD_OK)
         status = push_order(graph, made);
     if (status != TD_OK)

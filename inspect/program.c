@@ -41,9 +41,10 @@ static td_status add_planned_graph(inspect_facts *facts, const inspect_request *
     TD_TRY(inspect_add_given(graph, "planned", NULL));
     inspect_order *order = &graph->orders[graph->shown];
     order->chosen = planned->orderer;
-    order->lower_bound = planned->lower_bound;
-    if (planned->lower_bound > graph->lower_bound)
-        graph->lower_bound = planned->lower_bound;
+    if (planned->lower_bound > order->lower_bound)
+        order->lower_bound = planned->lower_bound;
+    if (order->lower_bound > graph->lower_bound)
+        graph->lower_bound = order->lower_bound;
     return TD_OK;
 }
 

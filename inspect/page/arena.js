@@ -2,26 +2,46 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 const map = {
-  host: at('arena-plot'), arena: null, x0: 0, x1: 1, y0: 0, y1: 1, colour: 'kind', hover: -1,
-  left: 66, right: 14, top: 20, bottom: 26, pending: false,
+  host: at('arena-plot'),
+  arena: null,
+  x0: 0,
+  x1: 1,
+  y0: 0,
+  y1: 1,
+  colour: 'kind',
+  hover: -1,
+  left: 66,
+  right: 14,
+  top: 20,
+  bottom: 26,
+  pending: false,
 };
 
-const mapX = (step) => map.left + (step - map.x0) / (map.x1 - map.x0) * map.width;
+const mapX = (step) => map.left + ((step - map.x0) / (map.x1 - map.x0)) * map.width;
 const mapY = (address) => map.top + map.height * (1 - (address - map.y0) / (map.y1 - map.y0));
-const stepAtMap = (x) => map.x0 + (x - map.left) / map.width * (map.x1 - map.x0);
+const stepAtMap = (x) => map.x0 + ((x - map.left) / map.width) * (map.x1 - map.x0);
 const addressAtMap = (y) => map.y0 + (1 - (y - map.top) / map.height) * (map.y1 - map.y0);
 
 // --- colours ---
 
+// A canvas wants colours, not names: an element that is not shown tells what each name stands for now.
 function readColours() {
-  const style = getComputedStyle(document.documentElement);
-  const read = (name) => style.getPropertyValue(name).trim();
+  const probe = make('i', { hidden: true });
+  document.body.append(probe);
+  const read = (name) => {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  };
   map.palette = {
-    kinds: Array.from({length: MOST_COLOURS + 1}, (_, i) => read(`--kind-${i}`)),
-    ramp: Array.from({length: 4}, (_, i) => read(`--ramp-${i}`)),
-    text: read('--text'), muted: read('--muted'), line: read('--line'), surface: read('--surface'), accent: read('--accent'),
+    kinds: Array.from({ length: MOST_COLOURS + 1 }, (_, i) => read(`--kind-${i}`)),
+    ramp: Array.from({ length: 4 }, (_, i) => read(`--ramp-${i}`)),
+    text: read('--text'),
+    muted: read('--muted'),
+    line: read('--line'),
+    accent: read('--accent'),
     font: getComputedStyle(document.body).fontFamily,
   };
+  probe.remove();
 }
 
 // What a buffer's colour tells: limits of each colour of the ramp, as shares of the largest.
@@ -32,28 +52,31 @@ const rampNames = {
 };
 
 function rampNumber(i) {
-  const {arena} = map;
-  const share = map.colour === 'size' ? arena.size[i] / arena.bytes : (arena.until[i] - arena.first[i]) / arena.steps;
+  const { arena } = map;
+  const share =
+    map.colour === 'size' ? arena.size[i] / arena.bytes : (arena.until[i] - arena.first[i]) / arena.steps;
   return rampLimits.findIndex((limit) => share <= limit);
 }
 
-const bufferColour = (i) => map.colour === 'kind' ? map.palette.kinds[map.kind[i]] : map.palette.ramp[rampNumber(i)];
+const bufferColour = (i) =>
+  map.colour === 'kind' ? map.palette.kinds[map.kind[i]] : map.palette.ramp[rampNumber(i)];
 
 function drawMapLegend() {
-  const {arena} = map;
+  const { arena } = map;
   if (map.colour === 'kind') {
-    const ops = new Set(Array.from({length: arena.count}, (_, i) => arena.op(i)));
+    const ops = new Set(Array.from({ length: arena.count }, (_, i) => arena.op(i)));
     kindLegend(at('arena-legend'), ops);
   } else {
-    at('arena-legend').replaceChildren(...rampNames[map.colour].map((name, i) =>
-      make('span', {}, swatch(`var(--ramp-${i})`), name)));
+    at('arena-legend').replaceChildren(
+      ...rampNames[map.colour].map((name, i) => make('span', {}, swatch(`var(--ramp-${i})`), name)),
+    );
   }
 }
 
 // --- drawing ---
 
 function drawMapAxes(pen) {
-  const {palette} = map;
+  const { palette } = map;
   pen.font = `11px ${palette.font}`;
   pen.textBaseline = 'middle';
   pen.textAlign = 'right';
@@ -61,7 +84,10 @@ function drawMapAxes(pen) {
   for (const address of byteTicks(map.y0, map.y1, Math.max(2, Math.floor(map.height / 60)))) {
     const y = Math.round(mapY(address)) + 0.5;
     pen.strokeStyle = palette.line;
-    pen.beginPath(); pen.moveTo(map.left, y); pen.lineTo(map.left + map.width, y); pen.stroke();
+    pen.beginPath();
+    pen.moveTo(map.left, y);
+    pen.lineTo(map.left + map.width, y);
+    pen.stroke();
     pen.fillStyle = palette.muted;
     pen.fillText(byteLabel(address, map.y1), map.left - 8, y);
   }
@@ -76,17 +102,26 @@ function drawMapAxes(pen) {
 }
 
 function drawBuffers(pen) {
-  const {arena} = map;
-  const right = map.left + map.width, bottom = map.top + map.height;
+  const { arena } = map;
+  const right = map.left + map.width,
+    bottom = map.top + map.height;
   for (let i = 0; i < arena.count; i++) {
     if (arena.until[i] <= map.x0 || arena.first[i] >= map.x1) continue;
     if (arena.offset[i] + arena.size[i] <= map.y0 || arena.offset[i] >= map.y1) continue;
-    const x = Math.max(map.left, mapX(arena.first[i])), end = Math.min(right, mapX(arena.until[i]));
-    const y = Math.max(map.top, mapY(arena.offset[i] + arena.size[i])), low = Math.min(bottom, mapY(arena.offset[i]));
-    const width = end - x, height = low - y;
+    const x = Math.max(map.left, mapX(arena.first[i])),
+      end = Math.min(right, mapX(arena.until[i]));
+    const y = Math.max(map.top, mapY(arena.offset[i] + arena.size[i])),
+      low = Math.min(bottom, mapY(arena.offset[i]));
+    const width = end - x,
+      height = low - y;
     pen.fillStyle = bufferColour(i);
     // A gap of a pixel parts neighbours where there is room for one.
-    pen.fillRect(x, y, Math.max(0.75, width > 3 ? width - 1 : width), Math.max(0.75, height > 3 ? height - 1 : height));
+    pen.fillRect(
+      x,
+      y,
+      Math.max(0.75, width > 3 ? width - 1 : width),
+      Math.max(0.75, height > 3 ? height - 1 : height),
+    );
     if (width > 70 && height > 15) labelBuffer(pen, i, x, y, width, height);
   }
 }
@@ -98,7 +133,11 @@ function labelBuffer(pen, i, x, y, width, height) {
   pen.font = `11px ${map.palette.font}`;
   pen.textAlign = 'left';
   pen.textBaseline = 'middle';
-  pen.fillText(label.length > room ? `${label.slice(0, Math.max(1, room - 1))}…` : label, x + 6, y + Math.min(height / 2, 12));
+  pen.fillText(
+    label.length > room ? `${label.slice(0, Math.max(1, room - 1))}…` : label,
+    x + 6,
+    y + Math.min(height / 2, 12),
+  );
 }
 
 // Where graphs begin, when several share the arena.
@@ -109,12 +148,16 @@ function drawGraphStarts(pen) {
   pen.textAlign = 'left';
   pen.textBaseline = 'alphabetic';
   for (const graph of sharing) {
-    const x = mapX(graph.firstStep), end = mapX(graph.firstStep + graph.count);
+    const x = mapX(graph.firstStep),
+      end = mapX(graph.firstStep + graph.count);
     if (end <= map.left || x >= map.left + map.width) continue;
     const from = Math.round(Math.max(map.left, x)) + 0.5;
     pen.strokeStyle = map.palette.muted;
     pen.setLineDash([2, 3]);
-    pen.beginPath(); pen.moveTo(from, map.top - 14); pen.lineTo(from, map.top + map.height); pen.stroke();
+    pen.beginPath();
+    pen.moveTo(from, map.top - 14);
+    pen.lineTo(from, map.top + map.height);
+    pen.stroke();
     pen.setLineDash([]);
     pen.fillStyle = map.palette.muted;
     if (Math.min(end, map.left + map.width) - from > pen.measureText(graph.name).width + 8)
@@ -128,14 +171,19 @@ function drawMapStep(pen) {
   if (x < map.left || x > map.left + map.width) return;
   pen.strokeStyle = map.palette.text;
   pen.globalAlpha = 0.7;
-  pen.beginPath(); pen.moveTo(x, map.top - 4); pen.lineTo(x, map.top + map.height); pen.stroke();
+  pen.beginPath();
+  pen.moveTo(x, map.top - 4);
+  pen.lineTo(x, map.top + map.height);
+  pen.stroke();
   pen.globalAlpha = 1;
 }
 
 function outline(pen, i) {
-  const {arena} = map;
-  const x = Math.max(map.left, mapX(arena.first[i])), end = Math.min(map.left + map.width, mapX(arena.until[i]));
-  const y = Math.max(map.top, mapY(arena.offset[i] + arena.size[i])), low = Math.min(map.top + map.height, mapY(arena.offset[i]));
+  const { arena } = map;
+  const x = Math.max(map.left, mapX(arena.first[i])),
+    end = Math.min(map.left + map.width, mapX(arena.until[i]));
+  const y = Math.max(map.top, mapY(arena.offset[i] + arena.size[i])),
+    low = Math.min(map.top + map.height, mapY(arena.offset[i]));
   pen.strokeStyle = map.palette.text;
   pen.lineWidth = 2;
   pen.strokeRect(x, y, Math.max(1, end - x), Math.max(1, low - y));
@@ -144,10 +192,12 @@ function outline(pen, i) {
 
 // Outlines a node's buffer, or none; only the order that was laid out has places.
 function markInMap(node) {
-  const {arena} = map;
+  const { arena } = map;
   map.hover = -1;
   if (node !== null && view.order.index === view.graph.shown)
-    map.hover = arena.node.findIndex((one, i) => one === node && arena.graph[i] === view.graph.index && !arena.workspace.has(i));
+    map.hover = arena.node.findIndex(
+      (one, i) => one === node && arena.graph[i] === view.graph.index && !arena.workspace.has(i),
+    );
   drawMapOver();
 }
 
@@ -194,7 +244,7 @@ function drawMapOver() {
 // --- looking closer ---
 
 function zoomMap(x0, x1, y0, y1) {
-  const {steps, bytes} = map.arena;
+  const { steps, bytes } = map.arena;
   const wide = Math.min(steps, Math.max(Math.min(4, steps), x1 - x0));
   const high = Math.min(bytes, Math.max(Math.min(256, bytes), y1 - y0));
   map.x0 = Math.max(0, Math.min(steps - wide, x0));
@@ -207,20 +257,27 @@ function zoomMap(x0, x1, y0, y1) {
 const showWholeArena = () => zoomMap(0, map.arena.steps, 0, map.arena.bytes);
 
 function zoomMapBy(factor, step = (map.x0 + map.x1) / 2, address = (map.y0 + map.y1) / 2) {
-  zoomMap(step - (step - map.x0) * factor, step + (map.x1 - step) * factor,
-    address - (address - map.y0) * factor, address + (map.y1 - address) * factor);
+  zoomMap(
+    step - (step - map.x0) * factor,
+    step + (map.x1 - step) * factor,
+    address - (address - map.y0) * factor,
+    address + (map.y1 - address) * factor,
+  );
 }
 
 function panMap(across, up) {
-  const wide = (map.x1 - map.x0) * across, high = (map.y1 - map.y0) * up;
+  const wide = (map.x1 - map.x0) * across,
+    high = (map.y1 - map.y0) * up;
   zoomMap(map.x0 + wide, map.x1 + wide, map.y0 + high, map.y1 + high);
 }
 
 // The buffer at a place, -1 when there is none. Those of less than a pixel are found from nearby.
 function bufferAt(x, y) {
-  const {arena} = map;
-  const step = Math.floor(stepAtMap(x)), address = addressAtMap(y);
-  let nearest = -1, distance = (map.y1 - map.y0) / map.height * 2;
+  const { arena } = map;
+  const step = Math.floor(stepAtMap(x)),
+    address = addressAtMap(y);
+  let nearest = -1,
+    distance = ((map.y1 - map.y0) / map.height) * 2;
   if (x < map.left || x > map.left + map.width) return -1;
   for (let i = 0; i < arena.count; i++) {
     if (step < arena.first[i] || step >= arena.until[i]) continue;
@@ -234,22 +291,33 @@ function bufferAt(x, y) {
 }
 
 function bufferTip(i) {
-  const {arena} = map;
-  const line = (name, value) => make('div', {}, make('span', {class: 'hint', text: name}), make('span', {text: value}));
-  return [make('b', {text: arena.label(i)}), make('div', {class: 'op'}, kindSwatch(arena.op(i)), arena.op(i)),
+  const { arena } = map;
+  const line = (name, value) =>
+    make('div', {}, make('span', { class: 'hint', text: name }), make('span', { text: value }));
+  return [
+    make('b', { text: arena.label(i) }),
+    make('div', { class: 'op' }, kindSwatch(arena.op(i)), arena.op(i)),
     line('size', `${size(arena.size[i])} (${exact(arena.size[i])})`),
     line('address', `${whole(arena.offset[i])} to ${whole(arena.offset[i] + arena.size[i])}`),
-    line('steps', `${whole(arena.first[i])} to ${whole(arena.until[i] - 1)} (${whole(arena.until[i] - arena.first[i])})`)];
+    line(
+      'steps',
+      `${whole(arena.first[i])} to ${whole(arena.until[i] - 1)} (${whole(arena.until[i] - arena.first[i])})`,
+    ),
+  ];
 }
 
 function startMapPointer() {
   let start = null;
   const place = (event) => {
     const bounds = map.host.getBoundingClientRect();
-    return {x: event.clientX - bounds.left, y: event.clientY - bounds.top};
+    return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
   };
-  const box = (one, other) => ({x: Math.min(one.x, other.x), y: Math.min(one.y, other.y),
-    width: Math.abs(one.x - other.x), height: Math.abs(one.y - other.y)});
+  const box = (one, other) => ({
+    x: Math.min(one.x, other.x),
+    y: Math.min(one.y, other.y),
+    width: Math.abs(one.x - other.x),
+    height: Math.abs(one.y - other.y),
+  });
   map.host.addEventListener('pointerdown', (event) => {
     if (event.button !== 0 || event.pointerType === 'touch') return;
     start = place(event);
@@ -259,7 +327,10 @@ function startMapPointer() {
     const here = place(event);
     const found = bufferAt(here.x, here.y);
     map.box = start && box(start, here);
-    if (found !== map.hover || start) { map.hover = found; requestAnimationFrame(drawMapOver); }
+    if (found !== map.hover || start) {
+      map.hover = found;
+      requestAnimationFrame(drawMapOver);
+    }
     if (found >= 0 && !start) showTip(event, ...bufferTip(found));
     else hideTip();
   });
@@ -267,17 +338,30 @@ function startMapPointer() {
     const drawn = start && box(start, place(event));
     start = map.box = null;
     if (drawn && (drawn.width > 5 || drawn.height > 5))
-      zoomMap(stepAtMap(drawn.x), stepAtMap(drawn.x + drawn.width), addressAtMap(drawn.y + drawn.height), addressAtMap(drawn.y));
+      zoomMap(
+        stepAtMap(drawn.x),
+        stepAtMap(drawn.x + drawn.width),
+        addressAtMap(drawn.y + drawn.height),
+        addressAtMap(drawn.y),
+      );
     else if (map.hover >= 0 && map.arena.node[map.hover] >= 0) lookAtBuffer(map.hover);
   });
-  map.host.addEventListener('pointerleave', () => { map.hover = -1; hideTip(); drawMapOver(); });
+  map.host.addEventListener('pointerleave', () => {
+    map.hover = -1;
+    hideTip();
+    drawMapOver();
+  });
   map.host.addEventListener('dblclick', showWholeArena);
-  map.host.addEventListener('wheel', (event) => {
-    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
-    event.preventDefault();
-    const here = place(event);
-    zoomMapBy(event.deltaY > 0 ? 1.25 : 0.8, stepAtMap(here.x), addressAtMap(here.y));
-  }, {passive: false});
+  map.host.addEventListener(
+    'wheel',
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
+      event.preventDefault();
+      const here = place(event);
+      zoomMapBy(event.deltaY > 0 ? 1.25 : 0.8, stepAtMap(here.x), addressAtMap(here.y));
+    },
+    { passive: false },
+  );
 }
 
 // Keeps the step at which a buffer is allocated, in its graph.
@@ -290,9 +374,15 @@ function lookAtBuffer(i) {
 
 function startMapKeys() {
   const keys = {
-    ArrowLeft: () => panMap(-0.2, 0), ArrowRight: () => panMap(0.2, 0), ArrowUp: () => panMap(0, 0.2),
-    ArrowDown: () => panMap(0, -0.2), '+': () => zoomMapBy(0.5), '=': () => zoomMapBy(0.5), '-': () => zoomMapBy(2),
-    0: showWholeArena, Escape: showWholeArena,
+    ArrowLeft: () => panMap(-0.2, 0),
+    ArrowRight: () => panMap(0.2, 0),
+    ArrowUp: () => panMap(0, 0.2),
+    ArrowDown: () => panMap(0, -0.2),
+    '+': () => zoomMapBy(0.5),
+    '=': () => zoomMapBy(0.5),
+    '-': () => zoomMapBy(2),
+    0: showWholeArena,
+    Escape: showWholeArena,
   };
   map.host.addEventListener('keydown', (event) => {
     const act = keys[event.key];
@@ -306,13 +396,17 @@ function lookAtArena() {
   const arena = arenas[view.graph.arena];
   if (arena === map.arena) return;
   map.arena = arena;
-  map.kind = Uint8Array.from({length: arena.count}, (_, i) => colourOf(arena.op(i)));
+  map.kind = Uint8Array.from({ length: arena.count }, (_, i) => colourOf(arena.op(i)));
   map.hover = -1;
-  Object.assign(map, {x0: 0, x1: Math.max(1, arena.steps), y0: 0, y1: Math.max(1, arena.bytes)});
-  const text = arena.bytes === 0 ? 'No buffer needs an address.' : `${plural(arena.count, 'buffer')} in ${exact(arena.bytes)}, ` +
-    `${(arena.bytes / arena.livePeak).toFixed(3)} of the live peak ${whole(arena.livePeak)} (sizes rounded up to 64).`;
+  Object.assign(map, { x0: 0, x1: Math.max(1, arena.steps), y0: 0, y1: Math.max(1, arena.bytes) });
+  const text =
+    arena.bytes === 0
+      ? 'No buffer needs an address.'
+      : `${plural(arena.count, 'buffer')} in ${exact(arena.bytes)}, ` +
+        `${(arena.bytes / arena.livePeak).toFixed(3)} of the live peak ${whole(arena.livePeak)} (sizes rounded up to 64).`;
   const order = view.graph.orders[view.graph.shown].name;
-  at('arena-help').textContent = `${text} Laid out for the order ${order}. Drag a box to zoom, double-click to see all; ` +
+  at('arena-help').textContent =
+    `${text} Laid out for the order ${order}. Drag a box to zoom, double-click to see all; ` +
     'point at a buffer to see what it is, click to look at the step that allocates it. Keys: arrows, +, −, 0.';
   map.host.setAttribute('aria-label', `Map of the arena: ${text}`);
   drawMapLegend();
@@ -337,5 +431,8 @@ function startArena() {
   onResize(map.host, drawMap);
   on('graph', lookAtArena);
   on('step', drawMapOver);
-  on('theme', () => { readColours(); drawMap(); });
+  on('theme', () => {
+    readColours();
+    drawMap();
+  });
 }

@@ -21,13 +21,16 @@ function size(bytes) {
 }
 
 // Rounded up to hundredths, as `tandem plan` prints it.
-const mebibytes = (bytes) => `${(Math.ceil(bytes / 1048576 * 100) / 100).toLocaleString('en-US', {
-  minimumFractionDigits: 2, maximumFractionDigits: 2})} MiB`;
+const mebibytes = (bytes) =>
+  `${(Math.ceil((bytes / 1048576) * 100) / 100).toLocaleString('en-US', {
+    minimumFractionDigits: 2,
+    maximumFractionDigits: 2,
+  })} MiB`;
 const exact = (bytes) => `${whole(bytes)} bytes`;
 
 function percent(part, all) {
   if (all === 0) return '0 %';
-  const share = 100 * part / all;
+  const share = (100 * part) / all;
   return `${share >= 99.95 || share === 0 ? share.toFixed(0) : share < 0.1 ? '<0.1' : share.toFixed(1)} %`;
 }
 
@@ -40,31 +43,42 @@ const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? '' : 's'
 class Order {
   constructor(raw, graph, index) {
     const count = graph.count;
-    Object.assign(this, {graph, index, name: raw.orderer, chosen: raw.chosen, peak: raw.peak,
-      peakStep: raw.peak_step, bound: raw.lower_bound, optimal: raw.optimal, seconds: raw.seconds});
+    Object.assign(this, {
+      graph,
+      index,
+      name: raw.orderer,
+      chosen: raw.chosen,
+      peak: raw.peak,
+      peakStep: raw.peak_step,
+      bound: raw.lower_bound,
+      optimal: raw.optimal,
+      seconds: raw.seconds,
+    });
     this.node = Uint32Array.from(raw.order);
     this.step = new Uint32Array(count);
-    this.node.forEach((node, step) => { this.step[node] = step; });
+    this.node.forEach((node, step) => {
+      this.step[node] = step;
+    });
     this.until = new Uint32Array(count);
-    for (let i = 0; i < count; i++)
-      this.until[i] = raw.lifetime[i] > 0 ? this.step[i] + raw.lifetime[i] : 0;
-    this.owner = Uint32Array.from({length: count}, (_, i) => i);
-    raw.sharing.forEach((node, k) => { this.owner[node] = raw.shared[k]; });
+    for (let i = 0; i < count; i++) this.until[i] = raw.lifetime[i] > 0 ? this.step[i] + raw.lifetime[i] : 0;
+    this.owner = Uint32Array.from({ length: count }, (_, i) => i);
+    raw.sharing.forEach((node, k) => {
+      this.owner[node] = raw.shared[k];
+    });
     this.live = this.sum(() => 0)[0];
   }
 
   // Live bytes by step for each of `groups` groups that `groupOf` puts nodes in.
   sum(groupOf, groups = 1) {
-    const {count, bytes, workspace} = this.graph;
-    const sums = Array.from({length: groups}, () => new Float64Array(count + 1));
+    const { count, bytes, workspace } = this.graph;
+    const sums = Array.from({ length: groups }, () => new Float64Array(count + 1));
     for (let i = 0; i < count; i++) {
       if (this.until[i] === 0) continue;
       const own = sums[groupOf(i)];
       own[this.step[i]] += bytes[i];
       own[this.until[i]] -= bytes[i];
     }
-    for (const own of sums)
-      for (let step = 1; step < count; step++) own[step] += own[step - 1];
+    for (const own of sums) for (let step = 1; step < count; step++) own[step] += own[step - 1];
     for (let i = 0; i < count; i++) sums[groupOf(i)][this.step[i]] += workspace[i];
     return sums;
   }
@@ -76,10 +90,9 @@ class Order {
 
   // Nodes whose buffers are live at a step, the largest first.
   liveAt(step) {
-    const {count, bytes} = this.graph;
+    const { count, bytes } = this.graph;
     const nodes = [];
-    for (let i = 0; i < count; i++)
-      if (this.isLive(i, step)) nodes.push(i);
+    for (let i = 0; i < count; i++) if (this.isLive(i, step)) nodes.push(i);
     return nodes.sort((a, b) => bytes[b] - bytes[a] || this.step[a] - this.step[b]);
   }
 }
@@ -89,16 +102,32 @@ class Order {
 class Graph {
   constructor(raw, index) {
     const nodes = raw.nodes;
-    Object.assign(this, {index, name: raw.name, count: nodes.count, edges: raw.edges, bound: raw.lower_bound,
-      names: nodes.name, kinds: nodes.kinds, kind: nodes.op, bytes: nodes.bytes, workspace: nodes.workspace,
-      shown: raw.shown, firstStep: raw.first_step, arena: raw.arena});
+    Object.assign(this, {
+      index,
+      name: raw.name,
+      count: nodes.count,
+      edges: raw.edges,
+      bound: raw.lower_bound,
+      names: nodes.name,
+      kinds: nodes.kinds,
+      kind: nodes.op,
+      bytes: nodes.bytes,
+      workspace: nodes.workspace,
+      shown: raw.shown,
+      firstStep: raw.first_step,
+      arena: raw.arena,
+    });
     this.persistent = new Set(nodes.persistent);
     this.views = new Set(nodes.views);
     this.orders = raw.orders.map((order, i) => new Order(order, this, i));
   }
 
-  op(node) { return this.kinds[this.kind[node]] || 'node'; }
-  label(node) { return this.names[node] || `${this.op(node)} ${node}`; }
+  op(node) {
+    return this.kinds[this.kind[node]] || 'node';
+  }
+  label(node) {
+    return this.names[node] || `${this.op(node)} ${node}`;
+  }
 }
 
 const graphs = facts.graphs.map((graph, index) => new Graph(graph, index));
@@ -107,14 +136,29 @@ const graphs = facts.graphs.map((graph, index) => new Graph(graph, index));
 
 class Arena {
   constructor(raw) {
-    Object.assign(this, {bytes: raw.bytes, livePeak: raw.live_peak, bound: raw.bound, steps: raw.steps, count: raw.node.length,
-      node: raw.node, graph: raw.graph, size: raw.bytes_of, offset: raw.offset, first: raw.first, until: raw.until});
+    Object.assign(this, {
+      bytes: raw.bytes,
+      livePeak: raw.live_peak,
+      bound: raw.bound,
+      steps: raw.steps,
+      count: raw.node.length,
+      node: raw.node,
+      graph: raw.graph,
+      size: raw.bytes_of,
+      offset: raw.offset,
+      first: raw.first,
+      until: raw.until,
+    });
     this.workspace = new Set(raw.workspace);
     this.names = new Map();
-    raw.node.forEach((node, i) => { if (node < 0) this.names.set(i, raw.runtime[this.names.size]); });
+    raw.node.forEach((node, i) => {
+      if (node < 0) this.names.set(i, raw.runtime[this.names.size]);
+    });
   }
 
-  op(i) { return this.node[i] < 0 ? 'runtime' : graphs[this.graph[i]].op(this.node[i]); }
+  op(i) {
+    return this.node[i] < 0 ? 'runtime' : graphs[this.graph[i]].op(this.node[i]);
+  }
 
   label(i) {
     if (this.node[i] < 0) return this.names.get(i);
@@ -133,10 +177,13 @@ const kindColours = (() => {
   const weight = new Map();
   for (const arena of arenas)
     for (let i = 0; i < arena.count; i++)
-      weight.set(arena.op(i), (weight.get(arena.op(i)) || 0) +
-        arena.size[i] / (arena.bytes || 1) * (arena.until[i] - arena.first[i]) / (arena.steps || 1));
+      weight.set(
+        arena.op(i),
+        (weight.get(arena.op(i)) || 0) +
+          ((arena.size[i] / (arena.bytes || 1)) * (arena.until[i] - arena.first[i])) / (arena.steps || 1),
+      );
   const ranked = [...weight].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([op]) => op);
-  return {ranked, number: new Map(ranked.slice(0, MOST_COLOURS).map((op, i) => [op, i]))};
+  return { ranked, number: new Map(ranked.slice(0, MOST_COLOURS).map((op, i) => [op, i])) };
 })();
 
 // The number of an operation's colour, MOST_COLOURS for all that have none of their own.

@@ -16,18 +16,20 @@ function makeSvg(tag, attributes = {}, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name === 'text') element.textContent = value;
-    else if (name === 'on') for (const [event, call] of Object.entries(value)) element.addEventListener(event, call);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
+    else if (name === 'on')
+      for (const [event, call] of Object.entries(value)) element.addEventListener(event, call);
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children);
   return element;
 }
 
-const swatch = (colour) => make('i', {class: 'swatch', style: `background:${colour}`});
+const swatch = (colour) => make('i', { class: 'swatch', style: `background:${colour}` });
 
 // --- what is looked at ---
 
-const view = {graph: null, order: null, hidden: new Set(), hover: null, kept: null, listeners: {}};
+const view = { graph: null, order: null, hidden: new Set(), hover: null, kept: null, listeners: {} };
 
 const on = (event, call) => (view.listeners[event] ||= []).push(call);
 const tell = (event) => (view.listeners[event] || []).forEach((call) => call());
@@ -36,14 +38,20 @@ const tell = (event) => (view.listeners[event] || []).forEach((call) => call());
 const currentStep = () => view.hover ?? view.kept ?? view.order.peakStep;
 
 function lookAtGraph(graph) {
-  Object.assign(view, {graph, order: graph.orders[graph.shown], hidden: new Set(), hover: null, kept: null});
+  Object.assign(view, {
+    graph,
+    order: graph.orders[graph.shown],
+    hidden: new Set(),
+    hover: null,
+    kept: null,
+  });
   tell('graph');
   tell('order');
   tell('step');
 }
 
 function lookAtOrder(order) {
-  Object.assign(view, {order, hover: null, kept: null});
+  Object.assign(view, { order, hover: null, kept: null });
   view.hidden.delete(order);
   tell('order');
   tell('step');
@@ -56,7 +64,10 @@ function pointAtStep(step) {
   view.hover = step;
   if (stepPending) return;
   stepPending = true;
-  requestAnimationFrame(() => { stepPending = false; tell('step'); });
+  requestAnimationFrame(() => {
+    stepPending = false;
+    tell('step');
+  });
 }
 
 function keepStep(step) {
@@ -71,13 +82,15 @@ function showTip(event, ...children) {
   const tip = at('tip');
   tip.replaceChildren(...children);
   tip.hidden = false;
-  const {width, height} = tip.getBoundingClientRect();
+  const { width, height } = tip.getBoundingClientRect();
   const left = event.clientX + 16 + width > innerWidth ? event.clientX - 16 - width : event.clientX + 16;
   const top = event.clientY + 16 + height > innerHeight ? event.clientY - 16 - height : event.clientY + 16;
   tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, top)}px)`;
 }
 
-const hideTip = () => { at('tip').hidden = true; };
+const hideTip = () => {
+  at('tip').hidden = true;
+};
 
 // --- axes ---
 
@@ -92,7 +105,8 @@ function ticks(least, most, count, unit = 1) {
   return found;
 }
 
-const unitOf = (bytes) => 1024 ** Math.min(5, Math.max(0, Math.floor(Math.log(Math.max(1, bytes)) / Math.log(1024))));
+const unitOf = (bytes) =>
+  1024 ** Math.min(5, Math.max(0, Math.floor(Math.log(Math.max(1, bytes)) / Math.log(1024))));
 const byteTicks = (least, most, count) => ticks(least, most, count, unitOf(most));
 const stepTicks = (least, most, count) => ticks(least, most, count).filter(Number.isInteger);
 
@@ -106,14 +120,22 @@ function byteLabel(bytes, most) {
 const themes = ['auto', 'light', 'dark'];
 
 function readTheme() {
-  try { return localStorage.getItem('tandem-theme'); } catch { return null; }
+  try {
+    return localStorage.getItem('tandem-theme');
+  } catch {
+    return null;
+  }
 }
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   at('theme').textContent = theme[0].toUpperCase() + theme.slice(1);
   at('theme').setAttribute('aria-label', `Colours: ${theme === 'auto' ? 'as the system' : theme}`);
-  try { localStorage.setItem('tandem-theme', theme); } catch { /* a page from a file may have no storage */ }
+  try {
+    localStorage.setItem('tandem-theme', theme);
+  } catch {
+    /* a page from a file may have no storage */
+  }
   tell('theme');
 }
 
@@ -121,7 +143,8 @@ function startTheme() {
   const stored = readTheme();
   setTheme(themes.includes(stored) ? stored : 'auto');
   at('theme').addEventListener('click', () =>
-    setTheme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % themes.length]));
+    setTheme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % themes.length]),
+  );
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tell('theme'));
 }
 
