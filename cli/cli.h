@@ -30,6 +30,7 @@ int cli_schedule(int argc, char **argv);
 int cli_arena(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_generate(int argc, char **argv);
+int cli_train_orderer(int argc, char **argv);
 int cli_targets(int argc, char **argv);
 int cli_version(int argc, char **argv);
 

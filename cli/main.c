@@ -24,6 +24,7 @@ static const cli_verb verbs[] = {
     {"inspect", "show why a graph or a program needs the memory it needs: a page, JSON, a trace",
      cli_inspect},
     {"generate", "write a random graph to order", cli_generate},
+    {"train-orderer", "train the orderer that learns", cli_train_orderer},
     {"targets", "list the machines that programs can be compiled for", cli_targets},
     {"version", "print the version", cli_version},
 };

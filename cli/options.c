@@ -242,7 +242,7 @@ static const struct argp_option device_options[] = {
     {NULL, 0, NULL, 0, "Program:", 5},
     {"memory-budget", KEY_BUDGET, "SIZE", 0,
      "all that may be resident, such as 800M (default: no limit)", 5},
-    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold (default: as many as fit)", 5},
+    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold, in steps of 16 (default: as many as fit)", 5},
     {"threads", KEY_THREADS, "N", 0,
      "plan for this many threads (default 1; each further one takes 132 KiB)", 5},
     {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 5},

@@ -1,6 +1,7 @@
 /* tandem schedule: the order of least memory for a graph.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/arena_file.h"
 #include "cli/graph_file.h"
 #include "cli/search_options.h"
 
@@ -10,13 +11,13 @@
 #include <time.h>
 
 typedef struct schedule_options {
-    const char *path, *orderer, *order_in, *order_out, *output;
+    const char *path, *orderer, *order_in, *order_out, *arena_out, *output;
     sched_options search;
     bool compare, json;
     FILE *out; /* where tables go */
 } schedule_options;
 
-enum { KEY_ORDERER = 0x2000, KEY_ORDER, KEY_ORDER_OUT, KEY_COMPARE, KEY_JSON };
+enum { KEY_ORDERER = 0x2000, KEY_ORDER, KEY_ORDER_OUT, KEY_ARENA_OUT, KEY_COMPARE, KEY_JSON };
 
 static const struct argp_option options_table[] = {
     {"orderer", KEY_ORDERER, "NAME", 0, "auto (default); --compare lists all; beam:64 sets a width",
@@ -24,6 +25,8 @@ static const struct argp_option options_table[] = {
     {"order", KEY_ORDER, "FILE", 0, "score the order in this file instead, one node id per line",
      0},
     {"order-out", KEY_ORDER_OUT, "FILE", 0, "write the order, one node id per line", 0},
+    {"arena-out", KEY_ARENA_OUT, "FILE.csv", 0,
+     "write the buffers of the order and their lifetimes, for tandem arena", 0},
     {"output", 'o', "FILE", 0,
      "write the GraphML or the OpenVINO IR again, its nodes or layers in the new order", 0},
     {"compare", KEY_COMPARE, NULL, 0, "run every orderer", 0},
@@ -46,6 +49,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_ORDER_OUT:
         options->order_out = argument;
+        return 0;
+    case KEY_ARENA_OUT:
+        options->arena_out = argument;
         return 0;
     case 'o':
         options->output = argument;
@@ -218,6 +224,8 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
         fprintf(options->out, "]}%s", index + 1 == file->graph_count ? "]\n" : "");
     if (status == TD_OK && options->order_out != NULL)
         status = cli_write_order(context, options->order_out, &graph->problem, order);
+    if (status == TD_OK && options->arena_out != NULL)
+        status = cli_write_buffers(context, options->arena_out, &graph->problem, order);
     if (status == TD_OK && options->output != NULL)
         status = write_again(context, options, file, index, order);
     td_release(context, order);
@@ -228,7 +236,8 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
 static td_status check_options(td_context *context, const schedule_options *options,
                                const cli_graph_file *file)
 {
-    const bool one_only = options->order_in != NULL || options->order_out != NULL;
+    const bool one_only =
+        options->order_in != NULL || options->order_out != NULL || options->arena_out != NULL;
     if (options->output != NULL && !file->is_graphml && !cli_is_openvino(options->path))
         return td_fail(context, TD_USAGE,
                        "-o: only GraphML and OpenVINO IR (.xml) can be written in a new order");

@@ -6,8 +6,10 @@
 
 #include <string.h>
 
-/* Steps of the first attempt at a capacity; they double when no attempt of a round decided. */
-#define FIRST_ATTEMPT UINT64_C(1000000)
+/* Steps of the first attempt at a capacity, beside those of a few placements without a dead end;
+ * they double when no attempt of a round decided. */
+#define FIRST_ATTEMPT  UINT64_C(1000000)
+#define STEPS_PER_PAIR 16
 
 /* An effort within what is left of another one. */
 static arena_effort part_of_effort(const arena_effort *whole, uint64_t work)
@@ -37,8 +39,8 @@ static td_status attempt(arena_search *search, arena_part *part, int64_t capacit
 static td_status minimise(arena_search *search, arena_part *part, int64_t goal,
                           arena_effort *effort)
 {
-    for (uint64_t work = FIRST_ATTEMPT; part->height > goal && part->height > part->bound;
-         work *= 2) {
+    uint64_t work = FIRST_ATTEMPT + STEPS_PER_PAIR * part->first_overlap[part->item_count];
+    for (; part->height > goal && part->height > part->bound; work *= 2) {
         int64_t hard = part->bound > goal ? part->bound : goal; /* the lowest to try */
         int64_t capacity = hard;
         while (hard < part->height) {

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Nodes of the first run, and the growth from run to run. */
+/* Nodes of the first run, beside two for each item, and the growth from run to run. */
 #define FIRST_NODES 1000
 #define GROWTH      1.05
 
@@ -67,7 +67,7 @@ arena_search *arena_search_make(arena_part *part)
     if (search == NULL)
         return NULL;
     search->part = part;
-    search->nodes = FIRST_NODES;
+    search->nodes = FIRST_NODES + 2.0 * part->item_count;
     search->weight = td_allocate(part->context, room * sizeof *search->weight);
     search->most_live = td_allocate(part->context, room * sizeof *search->most_live);
     if (!arena_state_make(part, &search->state) || search->weight == NULL ||

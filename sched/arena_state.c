@@ -41,13 +41,15 @@ bool arena_state_make(const arena_part *part, arena_state *state)
     state->by_rank = td_allocate(context, items * sizeof *state->by_rank);
     state->waiting = td_allocate(context, sections * sizeof *state->waiting);
     state->waiting_count = td_allocate(context, sections * sizeof *state->waiting_count);
+    state->witness = td_allocate(context, sections * sizeof *state->witness);
     state->conflict.items = td_allocate(context, items * sizeof *state->conflict.items);
     state->conflict.holds = td_allocate(context, items * sizeof *state->conflict.holds);
     state->conflict.from = td_allocate(context, items * sizeof *state->conflict.from);
     return state->head != NULL && state->offset != NULL && state->ceiling != NULL &&
            state->rank != NULL && state->by_rank != NULL && state->waiting != NULL &&
-           state->waiting_count != NULL && state->conflict.items != NULL &&
-           state->conflict.holds != NULL && state->conflict.from != NULL;
+           state->waiting_count != NULL && state->witness != NULL &&
+           state->conflict.items != NULL && state->conflict.holds != NULL &&
+           state->conflict.from != NULL;
 }
 
 void arena_state_release(arena_state *state)
@@ -60,6 +62,7 @@ void arena_state_release(arena_state *state)
     td_release(context, state->by_rank);
     td_release(context, state->waiting);
     td_release(context, state->waiting_count);
+    td_release(context, state->witness);
     td_release(context, state->conflict.items);
     td_release(context, state->conflict.holds);
     td_release(context, state->conflict.from);
@@ -93,6 +96,7 @@ static bool fail_section(arena_state *state, uint32_t section)
 {
     const arena_part *part = state->part;
     const int64_t from = state->capacity - state->waiting[section] + 1;
+    state->work += part->first_member[section + 1] - part->first_member[section];
     arena_clause_clear(&state->conflict);
     for (uint32_t k = part->first_member[section]; k < part->first_member[section + 1]; k++)
         if (state->head[part->members[k]] != ARENA_PLACED)
@@ -100,22 +104,31 @@ static bool fail_section(arena_state *state, uint32_t section)
     return false;
 }
 
-static bool check_sections(arena_state *state, uint32_t first, uint32_t end)
+/* Whether what waits in a section fits above the lowest of its heads: whether some head leaves room
+ * enough. The last that did is looked at first. */
+static bool section_fits(arena_state *state, uint32_t section)
 {
     const arena_part *part = state->part;
-    const uint32_t *members = part->members;
     const int64_t *head = state->head;
-    state->work += part->first_member[end] - part->first_member[first];
-    for (uint32_t s = first; s < end; s++) {
-        int64_t lowest = INT64_MAX;
-        if (state->waiting_count[s] == 0)
+    const int64_t highest = state->capacity - state->waiting[section];
+    if (state->waiting_count[section] == 0 || head[state->witness[section]] <= highest)
+        return true;
+    for (uint32_t k = part->first_member[section]; k < part->first_member[section + 1]; k++) {
+        if (head[part->members[k]] > highest)
             continue;
-        for (uint32_t k = part->first_member[s]; k < part->first_member[s + 1]; k++)
-            if (head[members[k]] < lowest)
-                lowest = head[members[k]];
-        if (lowest + state->waiting[s] > state->capacity)
-            return fail_section(state, s);
+        state->witness[section] = part->members[k];
+        state->work += k - part->first_member[section];
+        return true;
     }
+    return false;
+}
+
+static bool check_sections(arena_state *state, uint32_t first, uint32_t end)
+{
+    state->work += end - first;
+    for (uint32_t s = first; s < end; s++)
+        if (!section_fits(state, s))
+            return fail_section(state, s);
     return true;
 }
 
@@ -130,6 +143,8 @@ bool arena_state_start(arena_state *state, int64_t capacity)
     memset(state->waiting_count, 0, part->section_count * sizeof *state->waiting_count);
     for (uint32_t r = 0; r < part->item_count; r++)
         state->rank[state->by_rank[r]] = r;
+    for (uint32_t s = 0; s < part->section_count; s++)
+        state->witness[s] = part->members[part->first_member[s]];
     bool fits = true;
     for (uint32_t i = 0; i < part->item_count; i++) {
         const arena_item *item = &part->items[i];

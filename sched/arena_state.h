@@ -52,6 +52,7 @@ typedef struct arena_state {
     /* By section: what waits there. */
     int64_t *waiting;
     uint32_t *waiting_count;
+    uint32_t *witness; /* an item whose head left room for all that waits, when last looked at */
     TD_ARRAY(arena_change) trail;
     arena_clause conflict; /* why the last call failed */
     uint64_t work;         /* buffers looked at */

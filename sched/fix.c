@@ -17,9 +17,12 @@
 /* After so many nodes that taught nothing, those with more choice are not asked. */
 #define MOST_IDLE 24
 
-/* A node and the least live memory while it runs. */
+/* Nodes that are asked, those that need most in the order of the units' numbers. */
+#define MOST_QUESTIONS 512
+
+/* A node and what is live while it runs: in that order, then at least. */
 typedef struct question {
-    uint64_t least;
+    uint64_t live;
     uint32_t node;
 } question;
 
@@ -32,7 +35,8 @@ typedef struct fixer {
     bool *may_precede, *may_follow; /* by unit: some set that is small enough says so */
     bool *settled;                  /* by unit: its place follows from another's */
     uint32_t *stack;
-    question *questions;        /* by node, then the most promising first */
+    question *questions; /* the most promising first */
+    uint32_t question_count;
     TD_ARRAY(sched_edge) pairs; /* learnt from the node at hand */
     sched_fixed *result;
 } fixer;
@@ -159,24 +163,36 @@ static void sort_units(fixer *f)
 static int compare_questions(const void *left, const void *right)
 {
     const question *a = left, *b = right;
-    if (a->least != b->least)
-        return a->least > b->least ? -1 : 1;
+    if (a->live != b->live)
+        return a->live > b->live ? -1 : 1;
     return a->node < b->node ? -1 : a->node > b->node;
+}
+
+/* `left`: scratch by group. */
+static void choose_questions(fixer *f, uint32_t *left)
+{
+    const sched_core *core = f->core;
+    uint64_t live = core->base;
+    for (uint32_t group = 0; group < core->group_count; group++)
+        left[group] = sched_list_length(&core->users, group);
+    for (uint32_t node = 0; node < core->count; node++)
+        f->questions[node] = (question){sched_core_run(core, node, left, &live), node};
+    qsort(f->questions, core->count, sizeof *f->questions, compare_questions);
+    f->question_count = core->count < MOST_QUESTIONS ? core->count : MOST_QUESTIONS;
 }
 
 static void sort_questions(fixer *f)
 {
-    const uint32_t count = f->core->count;
-    for (uint32_t node = 0; node < count; node++) {
-        f->questions[node] = (question){0, node};
-        if (!sched_network_least(&f->network, node, f->effort, &f->questions[node].least))
+    for (uint32_t q = 0; q < f->question_count; q++) {
+        uint64_t *least = &f->questions[q].live;
+        if (!sched_network_least(&f->network, f->questions[q].node, f->effort, least))
             return;
-        if (f->questions[node].least > f->peak) {
+        if (*least > f->peak) {
             f->result->impossible = true;
             return;
         }
     }
-    qsort(f->questions, count, sizeof *f->questions, compare_questions);
+    qsort(f->questions, f->question_count, sizeof *f->questions, compare_questions);
 }
 
 static td_status ask_all(fixer *f)
@@ -186,7 +202,7 @@ static td_status ask_all(fixer *f)
         const uint32_t before = f->result->pairs;
         sort_units(f);
         sort_questions(f);
-        for (uint32_t q = 0, idle = 0; q < f->core->count && idle < MOST_IDLE; q++) {
+        for (uint32_t q = 0, idle = 0; q < f->question_count && idle < MOST_IDLE; q++) {
             const uint32_t known = f->result->pairs;
             if (f->effort->spent || f->result->impossible)
                 return TD_OK;
@@ -210,12 +226,17 @@ td_status sched_fix(sched_core *core, uint64_t peak, sched_effort *effort, sched
     f.may_follow = td_allocate(context, units * sizeof *f.may_follow);
     f.settled = td_allocate(context, units * sizeof *f.settled);
     f.questions = td_allocate(context, (core->count + (size_t)1) * sizeof *f.questions);
-    td_status status = f.sorted == NULL || f.stack == NULL || f.may_precede == NULL ||
-                               f.may_follow == NULL || f.settled == NULL || f.questions == NULL
+    uint32_t *left = td_allocate(context, (core->group_count + (size_t)1) * sizeof *left);
+    td_status status = left == NULL || f.sorted == NULL || f.stack == NULL ||
+                               f.may_precede == NULL || f.may_follow == NULL || f.settled == NULL ||
+                               f.questions == NULL
                            ? td_fail_memory(context)
                            : sched_network_make(core, &f.network);
-    if (status == TD_OK)
+    if (status == TD_OK) {
+        choose_questions(&f, left);
         status = ask_all(&f);
+    }
+    td_release(context, left);
     sched_network_release(&f.network);
     void *const scratch[] = {f.sorted,     f.stack,   f.may_precede,
                              f.may_follow, f.settled, f.questions};

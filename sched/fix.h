@@ -13,7 +13,8 @@ typedef struct sched_fixed {
 } sched_fixed;
 
 /* Adds to the core's precedence what all orders of at most `peak` have in common, as far as minimum
- * cuts (sched/cut.h) tell and the effort goes. */
+ * cuts (sched/cut.h) tell and the effort goes. Nodes must be numbered in a topological order, and
+ * where that order needs most is looked at. */
 td_status sched_fix(sched_core *core, uint64_t peak, sched_effort *effort, sched_fixed *fixed);
 
 #endif

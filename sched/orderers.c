@@ -19,6 +19,8 @@ const sched_orderer sched_orderers[] = {
     {"beam", "the best WIDTH sets of nodes after each step, from the first node on",
      sched_order_beam},
     {"beam-backward", "the same from the last node to the first", sched_order_beam_backward},
+    {"topoformer", "learned ranks, both ways; sample=N draws N orders, beam=W keeps W sets",
+     sched_order_topoformer},
     {"local", "the best quick order, improved stretch by stretch", sched_order_local},
     {"exact", "wide searches for a proof from the start", sched_order_exact},
     {"auto", "all others, as far as the limit goes; the best is kept", sched_order_auto},
@@ -60,9 +62,38 @@ static td_status refuse_name(td_context *context, const char *name)
     return status;
 }
 
-/* Splits "NAME:WIDTH". */
+/* What may stand behind "NAME:". */
+typedef struct suffix {
+    const char *row, *key; /* rows that start so */
+    size_t field;          /* of sched_options */
+} suffix;
+
+static const suffix suffixes[] = {
+    {"beam", "", offsetof(sched_options, width)},
+    {"topoformer", "beam=", offsetof(sched_options, width)},
+    {"topoformer", "sample=", offsetof(sched_options, samples)},
+};
+
+static bool read_suffix(const char *name, const char *text, sched_options *options)
+{
+    for (size_t s = 0; s < TD_COUNT_OF(suffixes); s++) {
+        const size_t row = strlen(suffixes[s].row), key = strlen(suffixes[s].key);
+        if (strncmp(name, suffixes[s].row, row) != 0 || strncmp(text, suffixes[s].key, key) != 0)
+            continue;
+        char *end;
+        const char *digits = text + key;
+        const unsigned long number = strtoul(digits, &end, 10);
+        if (*digits < '0' || *digits > '9' || *end != '\0' || number == 0 || number > 1000000)
+            continue;
+        *(uint32_t *)(void *)((char *)options + suffixes[s].field) = (uint32_t)number;
+        return true;
+    }
+    return false;
+}
+
+/* Splits "NAME:WIDTH" and the like. */
 static td_status find_row(td_context *context, const char *text, const sched_orderer **row,
-                          uint32_t *width)
+                          sched_options *options)
 {
     char name[32];
     const char *colon = strchr(text, ':');
@@ -76,13 +107,11 @@ static td_status find_row(td_context *context, const char *text, const sched_ord
         return refuse_name(context, text);
     if (colon == NULL)
         return TD_OK;
-    char *end;
-    const unsigned long number = strtoul(colon + 1, &end, 10);
-    if (strncmp(name, "beam", 4) != 0 || colon[1] < '0' || colon[1] > '9' || *end != '\0' ||
-        number == 0 || number > 1000000)
+    if (!read_suffix(name, colon + 1, options))
         return td_fail(context, TD_USAGE,
-                       "orderer \"%s\": expected a width from 1 to 1000000, as in beam:64", text);
-    *width = (uint32_t)number;
+                       "orderer \"%s\": expected a number from 1 to 1000000, as in beam:64, "
+                       "topoformer:beam=16 or topoformer:sample=16",
+                       text);
     return TD_OK;
 }
 
@@ -93,7 +122,7 @@ td_status sched_order(const sched_problem *problem, const char *name, const sche
     sched_options adapted = {0};
     if (options != NULL)
         adapted = *options;
-    TD_TRY(find_row(problem->context, name, &row, &adapted.width));
+    TD_TRY(find_row(problem->context, name, &row, &adapted));
     *report = (sched_report){.chosen = row->name};
     TD_TRY(row->order(problem, &adapted, report, order));
     TD_TRY(sched_evaluate(problem, order, &report->peak));

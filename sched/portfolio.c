@@ -178,19 +178,20 @@ static td_status assemble(portfolio *self, uint32_t *order)
     return TD_OK;
 }
 
-/* One attempt at a part: a proof at the first round of each width, then stretches. */
+/* One attempt at a part in stretches; each width is tried with several ways to break ties before a
+ * wider one is. Where the first finds nothing more, a proof or a better whole is looked for. */
 static td_status improve_part(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
     sched_improved *improved = &p->improved;
     improved->bound = self->bound;
-    if (p->round % ROUNDS == 0)
-        TD_TRY(sched_prove(&p->proof, improved, p->width * PROOF_WIDTH, effort));
-    if (improved->bound < improved->peak)
-        TD_TRY(sched_improve_locally(improved, p->width, seed + p->round, effort));
+    TD_TRY(sched_improve_locally(improved, p->width, seed + p->round, effort));
+    if (improved->is_stuck) {
+        if (p->round % ROUNDS == 0)
+            TD_TRY(sched_prove(&p->proof, improved, p->width * PROOF_WIDTH, effort));
+        if (++p->round % ROUNDS == 0)
+            p->width *= WIDTH_GROWTH;
+    }
     self->bound = improved->bound > self->bound ? improved->bound : self->bound;
-    /* Each width is tried with several ways to break ties before a wider one is. */
-    if (improved->is_stuck && ++p->round % ROUNDS == 0)
-        p->width *= WIDTH_GROWTH;
     return TD_OK;
 }
 

@@ -10,8 +10,10 @@
 #include <string.h>
 
 /* Steps for bounds at the first attempt, and for narrowing by width of the search. */
-#define BOUND_STEPS  UINT64_C(200000000)
+#define BOUND_STEPS  UINT64_C(50000000)
 #define NARROW_STEPS UINT64_C(1000000)
+
+#define MOST_HALVES 8
 
 /* Part of an effort, and what it took given back. */
 static sched_effort share(const sched_effort *whole, uint64_t steps)
@@ -36,72 +38,106 @@ static td_status begin(sched_proof *self, sched_improved *order, sched_effort *e
     return TD_OK;
 }
 
-/* A copy of the core, with units by their places in the order at hand. */
-static td_status copy_core(sched_proof *self, const sched_core *core)
+/* A copy of a core, with units by their numbers. */
+static td_status copy_core(const sched_core *core, sched_core *copy)
 {
     uint32_t *units = td_allocate(core->context, (core->unit_count + (size_t)1) * sizeof *units);
     if (units == NULL)
         return td_fail_memory(core->context);
     for (uint32_t i = 0; i < core->unit_count; i++)
         units[i] = i;
-    const td_status status = sched_core_part(core, units, 0, core->unit_count, &self->narrow);
+    const td_status status = sched_core_part(core, units, 0, core->unit_count, copy);
     td_release(core->context, units);
     return status;
 }
 
-static td_status narrow_down(sched_proof *self, sched_improved *order, uint32_t width,
+/* What is common to all orders of at most `peak` becomes precedence of the core; when there is no
+ * such order the bound rises. */
+static td_status narrow_down(sched_core *core, sched_improved *order, uint64_t peak, uint32_t width,
                              sched_effort *effort)
 {
     const uint64_t steps = NARROW_STEPS * width;
     sched_effort part = share(effort, steps);
     sched_fixed fixed;
-    if (self->narrow.context == NULL)
-        TD_TRY(copy_core(self, order->core));
-    TD_TRY(sched_fix(&self->narrow, order->peak - 1, &part, &fixed));
+    TD_TRY(sched_fix(core, peak, &part, &fixed));
     settle(effort, &part, steps);
     if (fixed.impossible)
-        order->bound = order->peak;
+        order->bound = peak + 1;
     return TD_OK;
 }
 
-static td_status search(sched_proof *self, sched_improved *order, bool backward, uint32_t width,
-                        sched_effort *effort)
+/* A search for an order of at most `peak` in one direction. */
+static td_status search(const sched_core *core, sched_improved *order, uint64_t peak, bool backward,
+                        uint32_t width, sched_effort *effort)
 {
     const sched_search search = {
-        .backward = backward, .width = width, .bound = order->peak - 1, .floor = order->bound};
-    td_context *context = order->core->context;
-    const uint32_t count = order->core->unit_count;
-    uint32_t *found = td_allocate(context, (count + (size_t)1) * sizeof *found);
+        .backward = backward, .width = width, .bound = peak, .floor = order->bound};
+    td_context *context = core->context;
+    uint32_t *found = td_allocate(context, (core->unit_count + (size_t)1) * sizeof *found);
     sched_outcome outcome;
     if (found == NULL)
         return td_fail_memory(context);
-    const td_status status = sched_search_run(&self->narrow, &search, effort, found, &outcome);
+    const td_status status = sched_search_run(core, &search, effort, found, &outcome);
     if (status == TD_OK && outcome.found) {
-        memcpy(order->units, found, count * sizeof *found);
+        memcpy(order->units, found, core->unit_count * sizeof *found);
         order->peak = outcome.peak;
     }
     if (status == TD_OK && outcome.complete)
-        order->bound = order->peak;
+        order->bound = outcome.found ? order->peak : peak + 1;
     td_release(context, found);
     return status;
+}
+
+/* Whether there is an order of at most `peak`, below order->peak: then it is taken; or there is
+ * none: then the bound rises; or nobody knows. */
+static td_status decide(sched_core *core, sched_improved *order, uint64_t peak, uint32_t width,
+                        sched_effort *effort, bool *decided)
+{
+    TD_TRY(narrow_down(core, order, peak, width, effort));
+    for (int backward = 1; backward >= 0; backward--)
+        if (!effort->spent && order->bound <= peak && order->peak > peak)
+            TD_TRY(search(core, order, peak, backward != 0, width, effort));
+    *decided = order->bound > peak || order->peak <= peak;
+    return TD_OK;
+}
+
+/* The lower the peak, the less choice there is: halves the gap from below as long as that
+ * decides. */
+static td_status bisect(const sched_proof *self, sched_improved *order, uint32_t width,
+                        sched_effort *effort)
+{
+    uint64_t high = order->peak - 1;
+    for (int step = 0; step < MOST_HALVES; step++) {
+        bool decided;
+        sched_core core = {0};
+        high = high < order->peak ? high : order->peak - 1;
+        if (effort->spent || order->bound >= high)
+            return TD_OK;
+        const uint64_t peak = order->bound + (high - order->bound) / 2;
+        TD_TRY(copy_core(&self->narrow, &core));
+        const td_status status = decide(&core, order, peak, width, effort, &decided);
+        sched_core_release(&core);
+        TD_TRY(status);
+        if (!decided)
+            high = peak;
+    }
+    return TD_OK;
 }
 
 td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
                       sched_effort *effort)
 {
+    bool decided = true;
     if (!self->begun)
         TD_TRY(begin(self, order, effort));
-    for (;;) {
-        const uint64_t old_peak = order->peak;
-        if (effort->spent || order->bound >= order->peak)
-            return TD_OK;
-        TD_TRY(narrow_down(self, order, width, effort));
-        for (int backward = 1; backward >= 0; backward--)
-            if (!effort->spent && order->bound < order->peak)
-                TD_TRY(search(self, order, backward != 0, width, effort));
-        if (order->peak == old_peak)
-            return TD_OK;
+    while (decided && !effort->spent && order->bound < order->peak) {
+        if (self->narrow.context == NULL)
+            TD_TRY(copy_core(order->core, &self->narrow));
+        TD_TRY(decide(&self->narrow, order, order->peak - 1, width, effort, &decided));
     }
+    if (!effort->spent && order->bound < order->peak)
+        TD_TRY(bisect(self, order, width, effort));
+    return TD_OK;
 }
 
 void sched_proof_release(sched_proof *self)

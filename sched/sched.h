@@ -92,6 +92,7 @@ typedef struct sched_options {
     uint64_t work_limit; /* steps of the searches; 0: SCHED_USUAL_WORK when there is no time limit
                             either. Results depend on nothing else */
     uint32_t width;      /* of beams; 0: 64 */
+    uint32_t samples;    /* of `topoformer` */
     const double *priorities; /* by node, or NULL: bytes by which a beam prefers sets that end with
                                  the node, such as learned ones */
 } sched_options;

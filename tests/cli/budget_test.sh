@@ -110,6 +110,14 @@ smaller_at_start() {
 }
 check a_smaller_budget_at_start smaller_at_start
 
+# Slots come in sixteens: as many as were asked for, or a few more.
+rounded_up() {
+    "$folder/pair-none" --prompt-ids 5,6,7 --max-tokens 4 --ids --slots 97 --stats=json >"$folder/ids" 2>"$folder/stats"
+    cat "$folder/stats"
+    grep -q '"slots": *112,' "$folder/stats" && "$tandem" plan "${models[@]}" --slots 97 | grep -q 'slots of a session: 112 '
+}
+check slots_are_rounded_up rounded_up
+
 # The compiler's smallest budget is the program's.
 same_smallest() {
     local compiler program

@@ -49,6 +49,14 @@ check unknown_cpu refused 1 'i686-turbo.*x86-64-v3' \
 check unknown_triple refused 1 'vax.*aarch64' compile --target graphs/target.xml --triple vax-dec-ultrix
 check slots_beyond_the_context refused 1 'slots' \
     compile --target graphs/target.xml "${tokenizer[@]}" --slots 1000000
+# What would make the end of a compile fail is refused before any code is made.
+refused_early() {
+    refused 1 "$1" "$tandem" compile --target graphs/target.xml "${tokenizer[@]}" -v "${@:2}" 2>/dev/null
+    grep -q 'importing' "$folder/stderr" && ! grep -q 'generating' "$folder/stderr" && grep -qE "$1" "$folder/stderr"
+}
+check output_in_a_missing_folder refused_early 'nothing/out: cannot write' -o "$folder/nothing/out"
+check output_over_a_device refused_early '/dev/null: .*regular file' -o /dev/null
+check too_few_slots refused_early 'slots 3: 16 to [0-9]+ are accepted' --slots 3 -o "$folder/out"
 
 cp graphs/drafter.xml "$folder/mine.xml"
 cp graphs/drafter.bin "$folder/mine.bin"

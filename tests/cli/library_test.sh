@@ -34,10 +34,33 @@ as_cpp() (
 )
 if command -v g++ >/dev/null; then check the_example_is_cpp_too as_cpp; else skip the_example_is_cpp_too "g++ is not installed"; fi
 
-# An object has its weights in a file of its own.
+# An object has its weights in a file of its own: the example with the two lines that the manual puts
+# in place of one, and its command.
+object_example() (
+    mkdir -p "$folder/object" && ln -sfn "$build" "$folder/object/build" && cp "$folder"/poet.* "$folder/object" &&
+        sed -n 's/^    \(const tandem_options options = .*\)/\1/p; s/^    \(if (tandem->open(artefact, &options.*\)/\1/p' \
+            docs/runtime.md >"$folder/object/lines" && [ "$(wc -l <"$folder/object/lines")" -eq 2 ] || return 1
+    sed -e 's/libpoet.h/poet.h/' -e "/open(artefact, NULL/{r $folder/object/lines" -e 'd}' "$folder/application.c" \
+        >"$folder/object/application.c"
+    commands 'gcc.*libtandem_runtime.a' | sed "s/x86_64-linux-gnu/$(uname -m)-linux-gnu/" >"$folder/object/commands"
+    cd "$folder/object" && [ "$(wc -l <commands)" -eq 1 ] && cat commands && bash -e commands && ./application >text &&
+        same ../expected text
+)
+check the_example_is_linked_with_an_object object_example
+
+# The sentence of a program that does not find its weights says where they may be.
+weights_are_missed() (
+    cd "$folder/object" || return 1
+    rm poet.o.weights && refused 1 'poet.o.weights: cannot open' ./application || return 1
+    cp poet.o poet.o.weights && refused 1 'poet.o.weights: .*is another one' ./application || return 1
+    sed -i 's/{.payload = [^}]*}/{.threads = 1}/' application.c && bash -e commands &&
+        refused 1 'linked from an object.*tandem_options.payload' ./application
+)
+check weights_that_are_not_there_are_missed weights_are_missed
+
 object() {
     [ -s "$folder/poet.o.weights" ] && [ -s "$folder/poet.h" ] || return 1
-    mkdir -p "$folder/object" && cp "$folder/poet.h" "$folder/object/libpoet.h"
+    cp "$folder/poet.h" "$folder/object/libpoet.h"
     gcc -std=c17 -Wall -Wextra -Werror -I"$folder/object" tests/cli/poet.c "$folder/poet.o" "$runtime" -lm -lpthread \
         -o "$folder/object/poet" && "$folder/object/poet" "Once upon a time" 256 "$folder/poet.o.weights" >"$folder/text" &&
         "$folder/pair" --prompt "Once upon a time" --max-tokens 256 --ignore-eos >"$folder/a" && same "$folder/a" "$folder/text"

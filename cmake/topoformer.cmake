@@ -1,0 +1,13 @@
+# The learned orderer's parameters are embedded when Tandem is built, with CMake alone. Its inner
+# loops are written over lanes and worth vectorising whole.
+set(parameters ${CMAKE_SOURCE_DIR}/sched/topoformer/parameters.bin)
+set(parameters_source ${CMAKE_BINARY_DIR}/sched/topoformer/parameters.c)
+add_custom_command(OUTPUT ${parameters_source}
+  COMMAND ${CMAKE_COMMAND} -D INPUT=${parameters} -D OUTPUT=${parameters_source}
+    -D HEADER=sched/topoformer/parameters.h -D NAME=topo_parameters
+    -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${parameters} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+  COMMENT "embedding sched/topoformer/parameters.bin" VERBATIM)
+target_sources(tandem_sched PRIVATE ${parameters_source})
+set_source_files_properties(sched/topoformer/attention.c sched/topoformer/dense.c
+  PROPERTIES COMPILE_OPTIONS -O3)
