@@ -45,6 +45,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->kind == NULL)
             cli_usage_error(state, "a kind of graph is missing: layered");
+        if (options->output == NULL)
+            cli_usage_error(state, "-o FILE.graphml is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -104,9 +106,5 @@ int cli_generate(int argc, char **argv)
     td_context context;
     cli_parse(&argp, argc, argv, &options);
     td_context_init(&context);
-    if (options.output == NULL) {
-        fprintf(stderr, "%s: -o FILE.graphml is missing\n", argv[0]);
-        return 2;
-    }
     return cli_exit_status(&context, generate(&context, &options));
 }

@@ -64,40 +64,37 @@ static uint64_t parse_size(struct argp_state *state, const char *option, const c
     return bytes;
 }
 
+/* One of the words, a list that NULL ends; it is returned as it stands there. */
+static const char *parse_word(struct argp_state *state, const char *option,
+                              const char *const *words, const char *text)
+{
+    char known[64] = "";
+    size_t length = 0;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (strcmp(text, words[i]) == 0)
+            return words[i];
+        const char *between = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
+        length +=
+            (size_t)snprintf(known + length, sizeof known - length, "%s%s", between, words[i]);
+    }
+    cli_usage_error(state, "%s=%s: expected %s", option, text, known);
+}
+
+static const char *const weight_kinds[] = {"keep", "f32", "f16", "q8", "q4", "random:SEED", NULL};
+static const char *const activation_kinds[] = {"f32", "q8", NULL};
+static const char *const cache_kinds[] = {"f32", "f16", "q8", NULL};
+
+/* random:SEED stands beside another kind. */
 static void parse_weights(struct argp_state *state, const char *text, cli_options *options)
 {
-    static const char *const kinds[] = {"keep", "f32", "f16", "q8", "q4"};
     static const char random_prefix[] = "random:";
-    if (strncmp(text, random_prefix, sizeof random_prefix - 1) == 0) {
-        options->random_weights = true;
-        options->random_seed = cli_parse_number(
-            state, "--weights=random:", text + sizeof random_prefix - 1, UINT64_MAX);
+    const size_t length = sizeof random_prefix - 1;
+    if (strncmp(text, random_prefix, length) != 0) {
+        options->weights = parse_word(state, "--weights", weight_kinds, text);
         return;
     }
-    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
-        if (strcmp(text, kinds[i]) == 0) {
-            options->weights = kinds[i];
-            return;
-        }
-    cli_usage_error(state, "--weights=%s: expected keep, f32, f16, q8, q4 or random:SEED", text);
-}
-
-static const char *parse_activations(struct argp_state *state, const char *text)
-{
-    static const char *const kinds[] = {"f32", "q8"};
-    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
-        if (strcmp(text, kinds[i]) == 0)
-            return kinds[i];
-    cli_usage_error(state, "--activations=%s: expected f32 or q8", text);
-}
-
-static const char *parse_kv(struct argp_state *state, const char *text)
-{
-    static const char *const kinds[] = {"f32", "f16", "q8"};
-    for (size_t i = 0; i < TD_COUNT_OF(kinds); i++)
-        if (strcmp(text, kinds[i]) == 0)
-            return kinds[i];
-    cli_usage_error(state, "--kv=%s: expected f32, f16 or q8", text);
+    options->random_weights = true;
+    options->random_seed = cli_parse_number(state, "--weights=random:", text + length, UINT64_MAX);
 }
 
 static const char *parse_eviction(struct argp_state *state, const char *text)
@@ -208,10 +205,10 @@ static error_t parse_model(int key, char *argument, struct argp_state *state)
         parse_weights(state, argument, options);
         return 0;
     case KEY_ACTIVATIONS:
-        options->activations = parse_activations(state, argument);
+        options->activations = parse_word(state, "--activations", activation_kinds, argument);
         return 0;
     case KEY_KV:
-        options->kv = parse_kv(state, argument);
+        options->kv = parse_word(state, "--kv", cache_kinds, argument);
         return 0;
     case KEY_EVICT:
         options->eviction = parse_eviction(state, argument);
@@ -242,7 +239,8 @@ static const struct argp_option device_options[] = {
     {NULL, 0, NULL, 0, "Program:", 5},
     {"memory-budget", KEY_BUDGET, "SIZE", 0,
      "all that may be resident, such as 800M (default: no limit)", 5},
-    {"slots", KEY_SLOTS, "N", 0, "tokens that the caches hold, in steps of 16 (default: as many as fit)", 5},
+    {"slots", KEY_SLOTS, "N", 0,
+     "tokens that the caches hold, in steps of 16 (default: as many as fit)", 5},
     {"threads", KEY_THREADS, "N", 0,
      "plan for this many threads (default 1; each further one takes 132 KiB)", 5},
     {"sessions", KEY_SESSIONS, "N", 0, "plan for this many conversations at once (default 1)", 5},

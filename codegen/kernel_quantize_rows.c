@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-const unsigned cg_quantised_tiles[CG_QUANTISED_TILES] = {16, 12, 8, 6, 5, 4, 3, 2, 1};
+const unsigned cg_quantised_tiles[CG_QUANTISED_TILES] = {16, 8, 7, 6, 5, 4, 3, 2, 1};
 
 enum { QUANTISE_X, QUANTISE_Q, QUANTISE_SCALES, QUANTISE_COUNT };
 

@@ -55,8 +55,6 @@ static td_status write_peak(const inspect_graph *graph, FILE *stream)
 {
     const sched_problem *problem = graph->problem;
     const inspect_order *order = &graph->orders[graph->shown];
-    if (order->trace.peak == 0)
-        return TD_OK;
     const uint32_t step = inspect_peak_step(order, problem->node_count);
     live_buffer *live =
         td_allocate(problem->context, (problem->node_count + (size_t)1) * sizeof *live);
@@ -101,6 +99,12 @@ static void write_budget(const inspect_budget *budget, FILE *stream)
     fprintf(stream, "  %18" PRIu64 "           in all\n", budget->resident);
 }
 
+/* A graph may own no buffer at all, such as one that only commits what caches hold. */
+static bool needs_memory(const inspect_graph *graph)
+{
+    return graph->orders[graph->shown].trace.peak > 0;
+}
+
 td_status inspect_write_text(const inspect_facts *facts, FILE *stream)
 {
     for (size_t g = 0; g < facts->graph_count; g++) {
@@ -108,8 +112,10 @@ td_status inspect_write_text(const inspect_facts *facts, FILE *stream)
         fprintf(stream, "%s (%s): %u nodes, %u edges, lower bound %" PRIu64 " bytes\n",
                 facts->source, graph->name, graph->problem->node_count, graph->problem->input_count,
                 graph->lower_bound);
-        write_orders(graph, stream);
-        TD_TRY(write_peak(graph, stream));
+        if (needs_memory(graph)) {
+            write_orders(graph, stream);
+            TD_TRY(write_peak(graph, stream));
+        }
     }
     write_arenas(facts, stream);
     write_budget(&facts->budget, stream);

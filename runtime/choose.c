@@ -17,7 +17,7 @@
 #define BIN_WEIGHT     6.0   /* counts that a bin's prior rate is worth */
 #define ALL_WEIGHT     6.0   /* tokens that the prior's common level is worth */
 #define TEXT_WEIGHT    10.0  /* tokens that all texts are worth against this one */
-#define LATER_PRIOR    0.7   /* rate of a later child over that of the first */
+#define LATER_PRIOR    0.5   /* rate of a later child over that of the first */
 #define LATER_WEIGHT   2.0
 
 #define ALLOWANCE     3.0   /* loss, in tokens' time, beyond which nothing is drafted */
@@ -296,6 +296,12 @@ static double catch_up_seconds(const rt_chooser *chooser, uint32_t behind)
     return behind <= 2 ? 0 : chooser->catch_up_seconds * behind;
 }
 
+/* What the target spends on a token of many. */
+static double seconds_of_many(const rt_chooser *chooser)
+{
+    return chooser->round_seconds[RT_COST_SIZES - 2] / (RT_COST_SIZES - 1);
+}
+
 /* Seconds that may go into bringing the drafter up to date because drafting is believed to pay:
  * what it will save, as far as a number of drafts have shown that it does; before that, little
  * against the text's own time or against what the target spent on the same tokens. */
@@ -306,9 +312,14 @@ static double investment(const rt_chooser *chooser, const rt_choose_round *round
     const double saved = round->left * (plain - 1 / regime->promised);
     if (regime->rounds >= PROVEN_ROUNDS)
         return saved;
-    const double passed = chooser->round_seconds[RT_COST_SIZES - 2] / (RT_COST_SIZES - 1);
     return fmax((UNPROVEN_TOKENS + UNPROVEN_PART * round->left) * plain,
-                UNPROVEN_PASS * round->behind * passed);
+                UNPROVEN_PASS * round->behind * seconds_of_many(chooser));
+}
+
+/* With costs that are replayed nothing depends on the clock. */
+static double prompt_seconds(const rt_chooser *chooser, const rt_choose_text *text)
+{
+    return chooser->costs.replayed ? text->behind * seconds_of_many(chooser) : text->passed_seconds;
 }
 
 bool rt_choose_prompt(rt_chooser *chooser, const rt_choose_text *text)
@@ -319,7 +330,7 @@ bool rt_choose_prompt(rt_chooser *chooser, const rt_choose_text *text)
     const double plain = chooser->round_seconds[0];
     const double price = chooser->catch_up_seconds * text->behind;
     const double part = chooser->level_seconds[1] / plain;
-    if (price > LATER_FIRST_TOKEN * part * text->passed_seconds)
+    if (price > LATER_FIRST_TOKEN * part * prompt_seconds(chooser, text))
         return false;
     if (regime->rounds >= PROVEN_ROUNDS && regime->pays)
         return price < text->left * (plain - 1 / regime->promised);
@@ -565,6 +576,13 @@ static void account(rt_regime *regime, const rt_tree *tree, uint32_t tokens, dou
     regime->round_seconds = regime->round_seconds * ROUND_KEPT + seconds;
 }
 
+/* What a round is charged for: sizes that are hardly known may take longer than by the table, and
+ * interruptions count for little. */
+static double charge(const rt_chooser *chooser, double spent, double seconds)
+{
+    return chooser->fresh ? fmax(spent, fmin(seconds, 2 * spent)) : spent;
+}
+
 void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, double seconds)
 {
     const uint32_t nodes = tree->count - 1;
@@ -583,7 +601,9 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
         return;
     if (chooser->most > 0) {
         const double spent = chooser->spent + chooser->round_seconds[nodes];
-        chooser->loss += (chooser->invested + spent) / chooser->round_seconds[0] - tokens;
+        chooser->loss +=
+            (chooser->invested + charge(chooser, spent, seconds)) / chooser->round_seconds[0] -
+            tokens;
         if (chooser->agree == 0)
             account(chooser->regime, tree, tokens, spent);
     }

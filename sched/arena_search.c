@@ -16,6 +16,8 @@
 /* Nodes of the first run, beside two for each item, and the growth from run to run. */
 #define FIRST_NODES 1000
 #define GROWTH      1.05
+/* What remains of weights from run to run: what conflicted lately counts more. */
+#define WEIGHT_KEPT 0.95
 
 /* A step of the placement under construction. */
 typedef struct frame {
@@ -31,7 +33,6 @@ struct arena_search {
     TD_ARRAY(arena_literal) literals; /* of the clauses of items that did not fit where they lay */
     double *weight;                   /* by item: how often it was in a clause */
     int64_t *most_live;               /* by item: the largest sum of sizes where it is alive */
-    double nodes;                     /* of the next run */
 };
 
 double arena_now(void)
@@ -67,7 +68,6 @@ arena_search *arena_search_make(arena_part *part)
     if (search == NULL)
         return NULL;
     search->part = part;
-    search->nodes = FIRST_NODES + 2.0 * part->item_count;
     search->weight = td_allocate(part->context, room * sizeof *search->weight);
     search->most_live = td_allocate(part->context, room * sizeof *search->most_live);
     if (!arena_state_make(part, &search->state) || search->weight == NULL ||
@@ -243,9 +243,9 @@ static bool run_spent(const arena_effort *effort, uint64_t work, uint64_t node)
            (effort->deadline > 0 && node % 512 == 511 && arena_now() >= effort->deadline);
 }
 
-/* One run from the empty placement, ended after search->nodes nodes. */
-static td_status run_once(arena_search *search, int64_t capacity, const arena_effort *effort,
-                          arena_verdict *verdict)
+/* One run from the empty placement, ended after that many nodes. */
+static td_status run_once(arena_search *search, int64_t capacity, double nodes,
+                          const arena_effort *effort, arena_verdict *verdict)
 {
     arena_state *state = &search->state;
     search->frames.count = 0;
@@ -253,7 +253,7 @@ static td_status run_once(arena_search *search, int64_t capacity, const arena_ef
     *verdict = ARENA_IMPOSSIBLE;
     if (!arena_state_start(state, capacity))
         return TD_OK;
-    for (uint64_t node = 0; (double)node < search->nodes; node++) {
+    for (uint64_t node = 0; (double)node < nodes; node++) {
         const uint32_t item = arena_state_next(state);
         if (item == UINT32_MAX) {
             keep_offsets(search);
@@ -280,13 +280,16 @@ static td_status run_once(arena_search *search, int64_t capacity, const arena_ef
 td_status arena_search_run(arena_search *search, int64_t capacity, arena_effort *effort,
                            arena_verdict *verdict)
 {
+    const uint32_t count = search->part->item_count;
+    double nodes = FIRST_NODES + 2.0 * count;
     *verdict = ARENA_OPEN;
-    while (*verdict == ARENA_OPEN && !arena_effort_spent(effort)) {
+    for (; *verdict == ARENA_OPEN && !arena_effort_spent(effort); nodes *= GROWTH) {
         TD_TRY(take_turns(search));
         search->state.work = 0;
-        TD_TRY(run_once(search, capacity, effort, verdict));
+        TD_TRY(run_once(search, capacity, nodes, effort, verdict));
         effort->work += search->state.work;
-        search->nodes *= GROWTH;
+        for (uint32_t i = 0; i < count; i++)
+            search->weight[i] *= WEIGHT_KEPT;
     }
     return TD_OK;
 }

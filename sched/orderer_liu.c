@@ -132,7 +132,8 @@ static td_status combine(liu *self, uint32_t node)
     } else if (subtrees > 1) {
         sched_for_each(input, &core->inputs, node) if (is_tree_edge(self, *input)) complete =
             complete && gather(self, *input, &all);
-        qsort(all.items, all.count, sizeof *all.items, compare_segments);
+        if (all.count > 1)
+            qsort(all.items, all.count, sizeof *all.items, compare_segments);
         for (size_t s = 0; s < all.count && complete; s++)
             complete = append(self, list, all.items[s]);
         td_array_release(core->context, &all);
@@ -208,8 +209,8 @@ static td_status place_all(liu *self, uint32_t *order)
                 place_tree(self, node, order, &placed);
             }
         }
-    qsort(forest.items, forest.count, forest.count > 0 ? sizeof *forest.items : 1,
-          compare_segments);
+    if (forest.count > 1)
+        qsort(forest.items, forest.count, sizeof *forest.items, compare_segments);
     for (size_t s = 0; s < forest.count && complete; s++)
         place_segment(self, &forest.items[s], order, &placed);
     td_array_release(core->context, &forest);

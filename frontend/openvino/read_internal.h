@@ -5,6 +5,7 @@
 #define TANDEM_FRONTEND_OPENVINO_READ_INTERNAL_H
 
 #include "frontend/frontend.h"
+#include "frontend/openvino/element_types.h"
 #include "frontend/openvino/read_document.h"
 
 typedef struct ov_reader {
@@ -23,12 +24,8 @@ typedef struct ov_reader {
 td_status ov_read(td_context *context, const char *path, const fe_options *options, ov_facts *facts,
                   ir_module **module);
 
-/* --- element types (read_types.c) --- */
+/* --- types (read_types.c) --- */
 
-/* "f32", "boolean", "i64" ... of <data>; false when the type has no counterpart in the IR. */
-bool ov_element_type(const char *name, ir_type *type);
-/* Bits of any documented element type; 0 when unknown. */
-unsigned ov_element_bits(const char *name);
 /* "FP32", "I64" ... of a port; IR_OPAQUE when it has no counterpart. */
 ir_type ov_port_type(const ov_port *port);
 /* A shape as attribute text ("", "1,2", "1, 2", "?,4,?,64"): dimensions >= 0 or OV_DYNAMIC. False

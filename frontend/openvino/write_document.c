@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/openvino/write_document.h"
 
+#include "frontend/openvino/element_types.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -180,38 +182,11 @@ void ov_writer_release(ov_writer *writer)
 
 /* --- layers --- */
 
-/* Names of element types: of an attribute, and of a port. */
-static const struct {
-    ir_type type;
-    const char *element, *precision;
-} types[] = {
-    {IR_F32, "f32", "FP32"}, {IR_F16, "f16", "FP16"},      {IR_BF16, "bf16", "BF16"},
-    {IR_F64, "f64", "FP64"}, {IR_I64, "i64", "I64"},       {IR_I32, "i32", "I32"},
-    {IR_I8, "i8", "I8"},     {IR_U8, "u8", "U8"},          {IR_I4, "i4", "I4"},
-    {IR_U4, "u4", "U4"},     {IR_BOOL, "boolean", "BOOL"},
-};
-
-static const char *precision_of(ir_type type)
-{
-    for (size_t i = 0; i < TD_COUNT_OF(types); i++)
-        if (types[i].type == type)
-            return types[i].precision;
-    return "dynamic";
-}
-
-static const char *element_of(ir_type type)
-{
-    for (size_t i = 0; i < TD_COUNT_OF(types); i++)
-        if (types[i].type == type)
-            return types[i].element;
-    return "dynamic";
-}
-
 static void write_port(ov_writer *writer, uint32_t id, const ov_out *out, const char *names)
 {
     start_element(writer, "port");
     write_number(writer, "id", id);
-    write_attribute(writer, "precision", precision_of(out->type));
+    write_attribute(writer, "precision", ov_precision_name(out->type));
     if (names != NULL)
         write_attribute(writer, "names", names);
     for (uint32_t i = 0; i < out->rank; i++)
@@ -320,8 +295,9 @@ static ov_out declare_const(ov_writer *writer, const char *name, ir_type type, u
         .type = "Const",
         .version = "opset1",
         .name = name,
-        .attributes = {"element_type", element_of(type), "shape", ov_shape_text(writer, rank, dims),
-                       "offset", ov_format(writer, "%" PRIu64, offset), "size",
+        .attributes = {"element_type", ov_element_name(type), "shape",
+                       ov_shape_text(writer, rank, dims), "offset",
+                       ov_format(writer, "%" PRIu64, offset), "size",
                        ov_format(writer, "%" PRIu64, size)},
         .has_output = true,
         .output = describe(type, rank, dims),

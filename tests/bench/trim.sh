@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # VocabTrim: what a trimmed head costs and brings on the default pair, by size and by what was
 # counted; and how much of real prompts small lists of the Llama 3 vocabulary cover -> the tables of
-# docs/vocabtrim.md. Some five minutes on two processors.
+# docs/vocabtrim.md. Some three minutes on two processors.
 #
 #   trim.sh [STEP...]   all steps, or some; what a step makes is kept in build/bench-trim:
 #     count      counts of raw novels, and of what drafter and target write

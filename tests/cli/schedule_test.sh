@@ -47,7 +47,7 @@ compares() {
     "$tandem" schedule layered.graphml --time-limit 1 --compare >table || return 1
     cat table
     local row
-    for row in file random bfs dfs greedy postorder beam beam-backward local exact auto; do
+    for row in file random bfs dfs greedy postorder liu beam beam-backward local exact auto; do
         grep -q "^  $row " table || return 1
     done
     # auto is the last row and no worse than any other.
@@ -59,10 +59,24 @@ check compare_prints_every_orderer compares
 valid_json() { "$tandem" schedule "$source_folder/graphs/target.xml" --json >out.json; python3 -m json.tool out.json >/dev/null; }
 if command -v python3 >/dev/null; then check models_are_scheduled_too valid_json; else skip models_are_scheduled_too "python3 is not installed"; fi
 
+reorders_models() {
+    cp "$source_folder/graphs/target.xml" old.xml && ln -s "$source_folder/graphs/target.bin" old.bin && ln -s old.bin new.bin &&
+        "$tandem" schedule old.xml --orderer random --seed 3 -o new.xml --json >random.json &&
+        "$tandem" schedule new.xml --orderer file --json >file.json || return 1
+    [ "$(peak_of <random.json)" = "$(peak_of <file.json)" ] && ! cmp -s old.xml new.xml &&
+        [ "$(sort old.xml | cksum)" = "$(sort new.xml | cksum)" ]
+}
+check models_are_written_in_a_new_order reorders_models
+: >other.gguf
+check other_models_are_not_written refused 1 "gguf" "$tandem" schedule other.gguf -o out.xml
+
 # --- refusals ---
 
 write cycle.graphml "$(node a 1)" "$(node b 2)" "$(edge a b)" "$(edge b a)"
 check a_cycle_is_refused refused 1 'cycle.graphml: node "[ab]" lies on or behind a cycle' "$tandem" schedule cycle.graphml
+empty_json() { ! "$tandem" schedule cycle.graphml --json >out.json 2>/dev/null && ! [ -s out.json ] &&
+    ! "$tandem" schedule layered.graphml --json --orderer best >out.json 2>/dev/null && ! [ -s out.json ]; }
+check json_is_whole_or_not_there empty_json
 write negative.graphml "$(node a -5)"
 check a_negative_size_is_refused refused 1 'negative.graphml: node "a": bytes is -5; expected' "$tandem" schedule negative.graphml
 write sum.graphml "$(for i in $(seq 1025); do node "n$i" 9007199254740992; done)"
@@ -74,8 +88,18 @@ check a_short_order_is_refused refused 1 'short.txt: 5 nodes are listed; the gra
 tac order.txt >backward.txt
 check a_wrong_order_is_refused refused 1 'backward.txt: order: node .* comes before its input' "$tandem" schedule layered.graphml --order backward.txt
 check an_unknown_orderer_is_refused refused 2 'unknown orderer "best"; known are file, random' "$tandem" schedule layered.graphml --orderer best
-check a_wrong_width_is_refused refused 2 'expected a width from 1 to 1000000' "$tandem" schedule layered.graphml --orderer beam:0
+check a_wrong_width_is_refused refused 2 'expected a number from 1 to 1000000' "$tandem" schedule layered.graphml --orderer beam:0
 printf '<!DOCTYPE a [<!ENTITY x "xx">]><graphml/>' >bomb.graphml
+write fraction.graphml "$(node a 1.5)"
+check a_fraction_is_refused refused 1 'node "a": bytes is 1.5; expected a whole number' "$tandem" schedule fraction.graphml
+write huge.graphml "$(node a 99999999999999999999)"
+check a_size_beyond_all_is_refused refused 1 'node "a": bytes is 1e.20; expected a whole number' "$tandem" schedule huge.graphml
+write missing.graphml "$(node a 1)" '<node id="b"/>'
+check a_missing_size_is_refused refused 1 'node "b": attribute "bytes" is missing' "$tandem" schedule missing.graphml
+write unknown.graphml "$(node a 1)" "$(edge a ghost)"
+check an_edge_to_nowhere_is_refused refused 1 'edges name 1 nodes that do not exist' "$tandem" schedule unknown.graphml
+printf '<graphml>%s' "$(printf '<graph>%.0s' $(seq 20000))" >deep.graphml
+check a_deep_bomb_is_refused refused 1 'well-formed GraphML' "$tandem" schedule deep.graphml
 check entities_are_refused refused 1 'entities are not accepted' "$tandem" schedule bomb.graphml
 
 # Ids of any length are lines of an order; those that are no line are refused before a file is written.
@@ -112,8 +136,12 @@ if [ -d "$shared/graphs" ]; then
     while read -r graph bytes; do check "no_more_than_known_for_$graph" at_most "$graph" "$bytes"; done <<'END'
 detr_train 259072880
 dlrm_train 27171084
-resnet50_train 4100000000
+gemma3_4b_train 919095178244
+maxtext_1n1g_train 40292657208
+resnet50_train 4047451652
 mlp_mixer_train 7575014128
+op_bert_l-3_training 765886976
+op_bert_l-6_training 765886976
 layer_resnet50_training 1233125376
 flan_t5_large_infer 67895296
 END

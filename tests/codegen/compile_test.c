@@ -1,16 +1,10 @@
 /* Whole compiles: outputs, determinism, plans and budgets, refusals.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "base/file.h"
-#include "runtime/abi.h"
-#include "tests/codegen/synthetic_llama.h"
+#include "codegen/program.h"
+#include "tests/codegen/tiny_program.h"
 #include "tests/failing.h"
 #include "tests/test.h"
-
-#include <dlfcn.h>
-#include <unistd.h>
-
-#define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
 
 static const synthetic_options tiny = {.layers = 2,
                                        .features = 32,
@@ -23,59 +17,13 @@ static const synthetic_options tiny = {.layers = 2,
                                        .type = IR_F16,
                                        .cache_type = IR_F16};
 
-typedef struct setup {
-    td_context context;
-    cg_model model;
-    sched_plan schedule;
-    sched_extra extras[TANDEM_SCRATCH_COUNT];
-    cg_request request;
-    char folder[64], output[96];
-} setup;
-
-static bool begin(setup *self)
+static bool begin(tiny_program *self)
 {
-    memset(self, 0, sizeof *self);
-    td_context_init(&self->context);
-    if (synthetic_llama(&self->context, &tiny, &self->model) != TD_OK)
+    if (!tiny_start(self) || synthetic_llama(&self->context, &tiny, &self->models[0]) != TD_OK ||
+        tiny_plan(self, 1, 0) != TD_OK)
         return false;
-    ir_graph *const graphs[] = {self->model.forward, self->model.commit};
-    self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES].name = "draft probabilities";
-    self->extras[TANDEM_SCRATCH_PROBABILITIES] =
-        (sched_extra){"probabilities", (uint64_t)tiny.vocabulary * sizeof(double), 0};
-    const sched_request order = {.graphs = graphs,
-                                 .graph_count = 2,
-                                 .extras = self->extras,
-                                 .extra_count = TANDEM_SCRATCH_COUNT,
-                                 .orderer = "file"};
-    strcpy(self->folder, "/tmp/tandem-compile-XXXXXX");
-    if (sched_plan_make(&self->context, &order, NULL, &self->schedule) != TD_OK ||
-        mkdtemp(self->folder) == NULL)
-        return false;
-    snprintf(self->output, sizeof self->output, "%s/out.so", self->folder);
-    self->request = (cg_request){.name = "tiny",
-                                 .models = &self->model,
-                                 .model_count = 1,
-                                 .plan = &self->schedule,
-                                 .emit = CG_OBJECT,
-                                 .bos_id = -1,
-                                 .eos_id = -1,
-                                 .runtime_root = RUNTIME_ROOT,
-                                 .output = self->output};
-    return cg_find_target(&self->context, NULL, NULL, &self->request.target, &self->request.cpu) ==
-           TD_OK;
-}
-
-static void end(setup *self)
-{
-    static const char *const names[] = {"out.so", "out.so.weights", "out.h", "again"};
-    char path[128];
-    for (size_t i = 0; i < TD_COUNT_OF(names); i++) {
-        snprintf(path, sizeof path, "%s/%s", self->folder, names[i]);
-        unlink(path);
-    }
-    rmdir(self->folder);
-    sched_plan_release(&self->schedule);
-    ir_module_release(self->model.module);
+    self->request.emit = CG_OBJECT;
+    return true;
 }
 
 static bool same_files(td_context *context, const char *left, const char *right)
@@ -92,19 +40,14 @@ static bool same_files(td_context *context, const char *left, const char *right)
     return same;
 }
 
-static bool has_runtime(void)
-{
-    return td_path_exists(RUNTIME_ROOT "/x86_64-linux-gnu/libtandem_runtime.a");
-}
-
 TEST(two_compiles_are_byte_identical)
 {
     static const cg_emit emits[] = {CG_OBJECT, CG_BITCODE, CG_LLVM_IR, CG_EXECUTABLE, CG_SHARED};
     for (size_t i = 0; i < TD_COUNT_OF(emits); i++) {
-        setup self;
+        tiny_program self;
         cg_plan plan;
         char again[96];
-        if ((emits[i] == CG_EXECUTABLE || emits[i] == CG_SHARED) && !has_runtime())
+        if ((emits[i] == CG_EXECUTABLE || emits[i] == CG_SHARED) && !tiny_has_runtime())
             SKIP("the runtime archive is not built");
         CHECK(begin(&self));
         self.request.emit = emits[i];
@@ -114,18 +57,18 @@ TEST(two_compiles_are_byte_identical)
         CHECK(rename(self.output, again) == 0);
         CHECK(cg_compile(&self.context, &self.request, &plan) == TD_OK);
         CHECK_MESSAGE(same_files(&self.context, self.output, again), "emit %zu", i);
-        end(&self);
+        tiny_end(&self);
     }
 }
 
 /* Ends with the trailer, which points at a page where the weights start. */
 TEST(linked_outputs_end_with_their_weights)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     td_file file;
     tandem_payload_trailer trailer;
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     CHECK(begin(&self));
     self.request.emit = CG_EXECUTABLE;
@@ -140,15 +83,15 @@ TEST(linked_outputs_end_with_their_weights)
     char command[160];
     snprintf(command, sizeof command, "%s --check >/dev/null", self.output);
     CHECK(system(command) == 0);
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST(a_shared_library_has_a_header)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     char command[256];
-    if (!has_runtime() || !td_path_exists(RUNTIME_ROOT "/include/tandem.h"))
+    if (!tiny_has_runtime() || !td_path_exists(TINY_RUNTIME_ROOT "/include/tandem.h"))
         SKIP("the runtime archive is not built");
     CHECK(begin(&self));
     self.request.emit = CG_SHARED;
@@ -160,25 +103,18 @@ TEST(a_shared_library_has_a_header)
     snprintf(command, sizeof command,
              "test \"$(nm -D --defined-only %s | grep -v ' A ' | wc -l)\" = 1", self.output);
     CHECK(system(command) == 0);
-    end(&self);
+    tiny_end(&self);
 }
 
 /* Compiles and says whether the artefact describes how keys turn. */
-static bool describes_rotation(setup *self, bool *interleaved)
+static bool describes_rotation(tiny_program *self, bool *interleaved)
 {
-    cg_plan plan;
-    tandem_query query = NULL;
     self->request.emit = CG_SHARED;
-    if (cg_compile(&self->context, &self->request, &plan) != TD_OK)
+    if (tiny_load(self) != TD_OK)
         return false;
-    void *library = dlopen(self->output, RTLD_NOW | RTLD_LOCAL);
-    void *found = library == NULL ? NULL : dlsym(library, "tandem_tiny_query");
-    memcpy(&query, &found, sizeof query);
-    const tandem_rotary_info *rotary = &query(TANDEM_ABI_VERSION)->models[0].rotary;
-    const bool described = rotary->frequencies != NULL && rotary->count == tiny.head_size / 2;
+    const tandem_rotary_info *rotary = &self->artefact->models[0].rotary;
     *interleaved = rotary->interleaved != 0;
-    dlclose(library);
-    return described;
+    return rotary->frequencies != NULL && rotary->count == tiny.head_size / 2;
 }
 
 /* Turns the keys of one layer, or of both, in pairs that lie side by side. */
@@ -194,33 +130,33 @@ static void interleave_keys(const cg_model *model, bool all)
 
 TEST(only_a_rotation_of_all_layers_is_described)
 {
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     for (int changed = 0; changed <= 2; changed++) {
-        setup self;
+        tiny_program self;
         bool interleaved = false;
         CHECK(begin(&self));
         if (changed > 0)
-            interleave_keys(&self.model, changed == 2);
+            interleave_keys(&self.models[0], changed == 2);
         CHECK(describes_rotation(&self, &interleaved) == (changed != 1));
         CHECK(interleaved == (changed == 2));
-        end(&self);
+        tiny_end(&self);
     }
 }
 
 TEST(a_failure_leaves_the_old_file)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     char text[8] = "";
     CHECK(begin(&self));
     FILE *old = fopen(self.output, "w");
     fputs("old", old);
     fclose(old);
-    self.model.module->constants.items[0]->missing = true;
+    self.models[0].module->constants.items[0]->missing = true;
     CHECK(cg_compile(&self.context, &self.request, &plan) == TD_INVALID);
     CHECK(strstr(self.context.message, "has no data") != NULL);
-    self.model.module->constants.items[0]->missing = false;
+    self.models[0].module->constants.items[0]->missing = false;
     self.request.emit = CG_EXECUTABLE;
     self.request.runtime_root = "/nonexistent";
     CHECK(cg_compile(&self.context, &self.request, &plan) == TD_IO);
@@ -229,22 +165,22 @@ TEST(a_failure_leaves_the_old_file)
     CHECK(old != NULL && fgets(text, sizeof text, old) != NULL);
     fclose(old);
     CHECK_STRING(text, "old");
-    end(&self);
+    tiny_end(&self);
     CHECK(!td_path_exists(self.folder)); /* nothing else was left behind */
 }
 
 /* The plan needs no weights, is the one that the compile makes, and adds up. */
 TEST(plans_agree_and_add_up)
 {
-    setup self;
+    tiny_program self;
     cg_plan planned, compiled;
     CHECK(begin(&self));
-    for (size_t i = 0; i < self.model.module->constants.count; i++)
-        self.model.module->constants.items[i]->missing = true;
+    for (size_t i = 0; i < self.models[0].module->constants.count; i++)
+        self.models[0].module->constants.items[i]->missing = true;
     CHECK_MESSAGE(cg_make_plan(&self.context, &self.request, &planned) == TD_OK, "%s",
                   self.context.message);
-    for (size_t i = 0; i < self.model.module->constants.count; i++)
-        self.model.module->constants.items[i]->missing = false;
+    for (size_t i = 0; i < self.models[0].module->constants.count; i++)
+        self.models[0].module->constants.items[i]->missing = false;
     CHECK(cg_compile(&self.context, &self.request, &compiled) == TD_OK);
     CHECK(memcmp(&planned, &compiled, sizeof planned) == 0);
     /* K and V of 2 layers, 2 heads of 8 elements of 2 bytes. */
@@ -254,27 +190,35 @@ TEST(plans_agree_and_add_up)
                                   planned.overhead + planned.caches);
     CHECK(planned.caches >= planned.slots * planned.slot_bytes);
     CHECK(planned.code > 4096 && planned.smallest < planned.resident);
-    end(&self);
+    tiny_end(&self);
+}
+
+/* A program with its code, to be planned for one state of self->request after the other. */
+static bool emit(tiny_program *self, cg_program *program)
+{
+    return cg_program_create(&self->context, &self->request, program) == TD_OK &&
+           cg_program_emit(program) == TD_OK;
 }
 
 TEST(budgets_buy_slots)
 {
-    setup self;
+    tiny_program self;
+    cg_program program;
     cg_plan all, least, some;
-    CHECK(begin(&self));
-    CHECK(cg_make_plan(&self.context, &self.request, &all) == TD_OK);
+    CHECK(begin(&self) && emit(&self, &program));
+    CHECK(cg_program_plan(&program, &all) == TD_OK);
     self.request.memory_budget = all.smallest;
-    CHECK(cg_make_plan(&self.context, &self.request, &least) == TD_OK);
+    CHECK(cg_program_plan(&program, &least) == TD_OK);
     /* What is left of a page may hold a few slots more. */
     CHECK(least.slots >= least.minimum_slots && least.resident <= all.smallest);
     CHECK(least.slots < least.minimum_slots + 4096 / least.slot_bytes + 16);
     self.request.memory_budget = (all.smallest + all.resident) / 2;
-    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_OK);
+    CHECK(cg_program_plan(&program, &some) == TD_OK);
     CHECK(some.slots > least.slots && some.slots < all.slots && some.slots % 16 == 0);
     CHECK(some.resident <= self.request.memory_budget);
     CHECK(some.resident + 17 * some.slot_bytes + 4096 > self.request.memory_budget);
     self.request.memory_budget = all.smallest - 1;
-    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
+    CHECK(cg_program_plan(&program, &some) == TD_INVALID);
     char number[32];
     snprintf(number, sizeof number, "smallest that works is %llu",
              (unsigned long long)all.smallest);
@@ -285,64 +229,67 @@ TEST(budgets_buy_slots)
     self.request.slots = 15;
     CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_INVALID);
     self.request.slots = 16;
-    CHECK(cg_make_plan(&self.context, &self.request, &some) == TD_OK && some.slots == 16);
-    end(&self);
+    CHECK(cg_program_plan(&program, &some) == TD_OK && some.slots == 16);
+    cg_program_release(&program);
+    tiny_end(&self);
 }
 
 TEST(threads_and_sessions_enter_the_plan)
 {
-    setup self;
+    tiny_program self;
+    cg_program program;
     cg_plan one, two, many;
-    CHECK(begin(&self));
+    CHECK(begin(&self) && emit(&self, &program));
     self.request.threads = 0; /* what is not said is one */
     self.request.sessions = 0;
-    CHECK(cg_make_plan(&self.context, &self.request, &one) == TD_OK);
+    CHECK(cg_program_plan(&program, &one) == TD_OK);
     CHECK(one.choice.threads == 1 && one.choice.sessions == 1);
     self.request.threads = 2;
-    CHECK(cg_make_plan(&self.context, &self.request, &two) == TD_OK);
+    CHECK(cg_program_plan(&program, &two) == TD_OK);
     CHECK(two.resident - one.resident == TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);
     self.request.threads = 1;
     self.request.sessions = 5;
-    CHECK(cg_make_plan(&self.context, &self.request, &many) == TD_OK);
+    CHECK(cg_program_plan(&program, &many) == TD_OK);
     CHECK(many.weights == one.weights && many.arena == one.arena && many.slots == one.slots);
     CHECK(many.caches == 5 * one.caches);
     CHECK(many.resident > one.resident + 4 * one.caches);
     /* A budget is shared by all sessions. */
     self.request.memory_budget = one.resident;
-    CHECK(cg_make_plan(&self.context, &self.request, &many) == TD_OK);
+    CHECK(cg_program_plan(&program, &many) == TD_OK);
     CHECK(many.slots < one.slots / 4 && many.resident <= one.resident);
-    end(&self);
+    cg_program_release(&program);
+    tiny_end(&self);
 }
 
 /* What has no kernel is refused by graph, node and op. */
 TEST(unknown_operations_are_refused)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     ir_node *node;
     CHECK(begin(&self));
-    ir_value *logits = self.model.forward->outputs[0];
-    CHECK(ir_graph_add_node(self.model.forward, IR_OP_exponential, "odd one", 1, &logits, 1,
+    ir_value *logits = self.models[0].forward->outputs[0];
+    CHECK(ir_graph_add_node(self.models[0].forward, IR_OP_exponential, "odd one", 1, &logits, 1,
                             &node) == TD_OK);
     CHECK(ir_node_infer(node) == TD_OK);
     sched_plan_release(&self.schedule);
-    ir_graph *const graphs[] = {self.model.forward, self.model.commit};
+    ir_graph *const graphs[] = {self.models[0].forward, self.models[0].commit};
     const sched_request order = {.graphs = graphs, .graph_count = 2, .orderer = "file"};
     CHECK(sched_plan_make(&self.context, &order, NULL, &self.schedule) == TD_OK);
     CHECK(cg_make_plan(&self.context, &self.request, &plan) == TD_UNSUPPORTED);
     CHECK_STRING(self.context.message,
                  "forward: node \"odd one\" (exponential): this operation has no kernel");
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST(names_must_be_identifiers)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     CHECK(begin(&self));
     self.request.name = "not-c";
     CHECK(cg_make_plan(&self.context, &self.request, &plan) == TD_USAGE);
-    end(&self);
+    tiny_end(&self);
 }
 
 /* --- running out of memory --- */
@@ -350,7 +297,7 @@ TEST(names_must_be_identifiers)
 /* Fails allocations one after the other, each time with more that went well before. */
 TEST(running_out_of_memory_is_reported)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
     CHECK(begin(&self));
     uint64_t failures = 0;
@@ -366,7 +313,7 @@ TEST(running_out_of_memory_is_reported)
         failures++;
     }
     CHECK(failures > 5);
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST_MAIN()

@@ -1,17 +1,12 @@
 /* Trimmed heads, compiled: against the evaluator bit for bit, and as a drafter's in a program.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "base/file.h"
 #include "ir/passes/passes.h"
 #include "runtime/tandem.h"
-#include "tests/codegen/synthetic_llama.h"
+#include "tests/codegen/tiny_program.h"
 #include "tests/test.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
-
-#define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
-#define MAX_DRAFT    5
+#define MAX_DRAFT 5
 
 /* Every third id and the last. */
 static uint32_t choose_ids(uint32_t vocabulary, int32_t *ids)
@@ -85,85 +80,22 @@ static const synthetic_options tiny = {.layers = 1,
                                        .type = IR_F16,
                                        .cache_type = IR_F16};
 
-/* The model as its own drafter, whose head is trimmed. */
-typedef struct setup {
-    td_context context;
-    cg_model models[2];
-    int32_t ids[64];
-    sched_plan schedule;
-    sched_extra extras[TANDEM_SCRATCH_COUNT];
-    cg_request request;
-    char folder[64], output[96];
-} setup;
-
-static td_status make_models(setup *self)
+/* The model as its own drafter, whose head is trimmed to `ids`. */
+static td_status make_models(tiny_program *self, int32_t *ids)
 {
     TD_TRY(synthetic_llama(&self->context, &tiny, &self->models[0]));
     TD_TRY(synthetic_llama(&self->context, &tiny, &self->models[1]));
     cg_model *drafter = &self->models[1];
     drafter->name = "drafter";
-    drafter->head_ids = self->ids;
-    drafter->head_count = choose_ids(drafter->vocabulary, self->ids);
-    return ir_pass_trim_head(drafter->module, drafter->head_count, self->ids);
+    drafter->head_ids = ids;
+    drafter->head_count = choose_ids(drafter->vocabulary, ids);
+    return ir_pass_trim_head(drafter->module, drafter->head_count, ids);
 }
 
-static td_status make_plan(setup *self)
+static bool begin(tiny_program *self, int32_t *ids)
 {
-    ir_graph *const graphs[] = {self->models[0].forward, self->models[0].commit,
-                                self->models[1].forward, self->models[1].commit};
-    self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES] =
-        (sched_extra){"drafts", (uint64_t)MAX_DRAFT * self->models[1].head_count * 4, 0};
-    self->extras[TANDEM_SCRATCH_PROBABILITIES] =
-        (sched_extra){"probabilities", (uint64_t)tiny.vocabulary * sizeof(double), 0};
-    const sched_request order = {.graphs = graphs,
-                                 .graph_count = 4,
-                                 .extras = self->extras,
-                                 .extra_count = TANDEM_SCRATCH_COUNT,
-                                 .orderer = "file"};
-    return sched_plan_make(&self->context, &order, NULL, &self->schedule);
-}
-
-static bool begin(setup *self)
-{
-    memset(self, 0, sizeof *self);
-    td_context_init(&self->context);
-    strcpy(self->folder, "/tmp/tandem-trimmed-XXXXXX");
-    if (make_models(self) != TD_OK || make_plan(self) != TD_OK || mkdtemp(self->folder) == NULL)
-        return false;
-    snprintf(self->output, sizeof self->output, "%s/out.so", self->folder);
-    self->request = (cg_request){.name = "tiny",
-                                 .models = self->models,
-                                 .model_count = 2,
-                                 .plan = &self->schedule,
-                                 .emit = CG_SHARED,
-                                 .max_draft = MAX_DRAFT,
-                                 .bos_id = -1,
-                                 .eos_id = -1,
-                                 .runtime_root = RUNTIME_ROOT,
-                                 .output = self->output};
-    return cg_find_target(&self->context, NULL, NULL, &self->request.target, &self->request.cpu) ==
-           TD_OK;
-}
-
-static void end(setup *self)
-{
-    char path[128];
-    unlink(self->output);
-    snprintf(path, sizeof path, "%s/out.h", self->folder);
-    unlink(path);
-    rmdir(self->folder);
-    sched_plan_release(&self->schedule);
-    ir_module_release(self->models[0].module);
-    ir_module_release(self->models[1].module);
-}
-
-static const tandem_artefact *load(const setup *self, void **library)
-{
-    *library = dlopen(self->output, RTLD_NOW | RTLD_LOCAL);
-    void *found = *library == NULL ? NULL : dlsym(*library, "tandem_tiny_query");
-    tandem_query query;
-    memcpy(&query, &found, sizeof query);
-    return found == NULL ? NULL : query(TANDEM_ABI_VERSION);
+    return tiny_start(self) && make_models(self, ids) == TD_OK &&
+           tiny_plan(self, 2, MAX_DRAFT) == TD_OK;
 }
 
 /* Forty ids after the prompt 7, 8, 9. */
@@ -195,15 +127,10 @@ static bool generate(const tandem_artefact *artefact, const char *draft, int32_t
     return fine;
 }
 
-static bool has_runtime(void)
+static bool is_kept(const cg_model *drafter, int32_t id)
 {
-    return td_path_exists(RUNTIME_ROOT "/x86_64-linux-gnu/libtandem_runtime.a");
-}
-
-static bool is_kept(const setup *self, int32_t id)
-{
-    for (uint32_t j = 0; j < self->models[1].head_count; j++)
-        if (self->ids[j] == id)
+    for (uint32_t j = 0; j < drafter->head_count; j++)
+        if (drafter->head_ids[j] == id)
             return true;
     return false;
 }
@@ -211,22 +138,18 @@ static bool is_kept(const setup *self, int32_t id)
 /* The drafter is the target, so a token is drafted right whenever its id was kept. */
 TEST(a_program_maps_columns_to_ids)
 {
-    setup self;
-    cg_plan plan;
-    void *library;
-    int32_t plain[40], speculative[40];
+    tiny_program self;
+    int32_t ids[64], plain[40], speculative[40];
     tandem_stats stats;
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
-    CHECK(begin(&self));
-    CHECK_MESSAGE(cg_compile(&self.context, &self.request, &plan) == TD_OK, "%s",
-                  self.context.message);
-    const tandem_artefact *artefact = load(&self, &library);
-    CHECK(artefact != NULL);
+    CHECK(begin(&self, ids));
+    CHECK_MESSAGE(tiny_load(&self) == TD_OK, "%s", self.context.message);
+    const tandem_artefact *artefact = self.artefact;
     const tandem_model_info *drafter = &artefact->models[1];
     CHECK(artefact->models[0].head_ids == NULL && artefact->models[0].logits.columns == 64);
     CHECK(drafter->vocabulary == 64 && drafter->logits.columns == self.models[1].head_count);
-    CHECK(memcmp(drafter->head_ids, self.ids, drafter->logits.columns * sizeof(int32_t)) == 0);
+    CHECK(memcmp(drafter->head_ids, ids, drafter->logits.columns * sizeof(int32_t)) == 0);
     CHECK(artefact->scratch[TANDEM_SCRATCH_DRAFT_PROBABILITIES].bytes ==
           (uint64_t)MAX_DRAFT * drafter->logits.columns * sizeof(float));
     CHECK(drafter->weights_read_per_pass < artefact->models[0].weights_read_per_pass);
@@ -235,24 +158,24 @@ TEST(a_program_maps_columns_to_ids)
     CHECK(memcmp(plain, speculative, sizeof plain) == 0);
     uint64_t kept = 0;
     for (int i = 0; i < 40; i++)
-        kept += is_kept(&self, plain[i]);
+        kept += is_kept(&self.models[1], plain[i]);
     CHECK_MESSAGE(kept > 0 && stats.accepted > 0 && stats.accepted <= kept,
                   "%llu of 40 tokens kept, %llu of %llu drafts accepted", (unsigned long long)kept,
                   (unsigned long long)stats.accepted, (unsigned long long)stats.drafted);
-    dlclose(library);
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST(a_count_that_does_not_fit_is_refused)
 {
-    setup self;
+    tiny_program self;
     cg_plan plan;
-    CHECK(begin(&self));
+    int32_t ids[64];
+    CHECK(begin(&self, ids));
     self.request.emit = CG_OBJECT;
     self.models[1].head_count--;
     CHECK(cg_compile(&self.context, &self.request, &plan) == TD_INTERNAL);
     CHECK_STRING(self.context.message, "drafter: 21 ids were given for a head of 22 rows");
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST_MAIN()

@@ -2,32 +2,15 @@
  * of the accepted tokens would have left there, and sampled sequences have the target's law.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "base/file.h"
 #include "runtime/internal.h"
-#include "tests/codegen/synthetic_llama.h"
+#include "tests/codegen/tiny_program.h"
 #include "tests/runtime/chi_square.h"
 #include "tests/test.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
+#define MAX_DRAFT  16
+#define MAX_TOKENS 64
 
-#define RUNTIME_ROOT TEST_BUILD_FOLDER "/runtime"
-#define MAX_DRAFT    16
-#define MAX_TOKENS   64
-
-/* A compiled pair, opened by this program's own runtime, so that the caches can be looked at. */
-typedef struct pair {
-    td_context context;
-    cg_model models[2];
-    sched_plan schedule;
-    sched_extra extras[TANDEM_SCRATCH_COUNT];
-    cg_request request;
-    char folder[64], output[96];
-    void *library;
-    const tandem_artefact *artefact;
-} pair;
-
-static td_status make_models(pair *self, int64_t vocabulary, ir_type cache_type)
+static td_status make_models(tiny_program *self, int64_t vocabulary, ir_type cache_type)
 {
     synthetic_options options = {.layers = 2,
                                  .features = 32,
@@ -46,74 +29,18 @@ static td_status make_models(pair *self, int64_t vocabulary, ir_type cache_type)
     return TD_OK;
 }
 
-static td_status compile(pair *self)
+/* A compiled pair, opened by this program's own runtime, so that the caches can be looked at. */
+static bool begin(tiny_program *self, int64_t vocabulary, ir_type cache_type)
 {
-    ir_graph *graphs[2 * CG_GRAPHS];
-    const uint64_t vocabulary = self->models[0].vocabulary;
-    cg_plan plan;
-    self->extras[TANDEM_SCRATCH_DRAFT_PROBABILITIES] =
-        (sched_extra){"drafts", MAX_DRAFT * vocabulary * sizeof(float), 0};
-    self->extras[TANDEM_SCRATCH_PROBABILITIES] =
-        (sched_extra){"probabilities", vocabulary * sizeof(double), 0};
-    const sched_request order = {.graphs = graphs,
-                                 .graph_count = cg_list_graphs(self->models, 2, graphs),
-                                 .extras = self->extras,
-                                 .extra_count = TANDEM_SCRATCH_COUNT,
-                                 .orderer = "file"};
-    TD_TRY(sched_plan_make(&self->context, &order, NULL, &self->schedule));
-    snprintf(self->output, sizeof self->output, "%s/out.so", self->folder);
-    self->request = (cg_request){.name = "tiny",
-                                 .models = self->models,
-                                 .model_count = 2,
-                                 .plan = &self->schedule,
-                                 .emit = CG_SHARED,
-                                 .max_draft = MAX_DRAFT,
-                                 .bos_id = -1,
-                                 .eos_id = -1,
-                                 .runtime_root = RUNTIME_ROOT,
-                                 .output = self->output};
-    TD_TRY(cg_find_target(&self->context, NULL, NULL, &self->request.target, &self->request.cpu));
-    return cg_compile(&self->context, &self->request, &plan);
+    if (tiny_start(self) && make_models(self, vocabulary, cache_type) == TD_OK &&
+        tiny_plan(self, 2, MAX_DRAFT) == TD_OK && tiny_load(self) == TD_OK)
+        return true;
+    printf("    %s\n", self->context.message);
+    return false;
 }
 
-static bool begin(pair *self, int64_t vocabulary, ir_type cache_type)
-{
-    memset(self, 0, sizeof *self);
-    td_context_init(&self->context);
-    strcpy(self->folder, "/tmp/tandem-compiled-XXXXXX");
-    if (mkdtemp(self->folder) == NULL || make_models(self, vocabulary, cache_type) != TD_OK ||
-        compile(self) != TD_OK) {
-        printf("    %s\n", self->context.message);
-        return false;
-    }
-    self->library = dlopen(self->output, RTLD_NOW | RTLD_LOCAL);
-    void *found = self->library == NULL ? NULL : dlsym(self->library, "tandem_tiny_query");
-    tandem_query query;
-    memcpy(&query, &found, sizeof query);
-    self->artefact = found == NULL ? NULL : query(TANDEM_ABI_VERSION);
-    return self->artefact != NULL;
-}
-
-static void end(pair *self)
-{
-    char path[128];
-    dlclose(self->library);
-    unlink(self->output);
-    snprintf(path, sizeof path, "%s/out.h", self->folder);
-    unlink(path);
-    rmdir(self->folder);
-    sched_plan_release(&self->schedule);
-    ir_module_release(self->models[0].module);
-    ir_module_release(self->models[1].module);
-}
-
-static bool has_runtime(void)
-{
-    return td_path_exists(RUNTIME_ROOT "/x86_64-linux-gnu/libtandem_runtime.a");
-}
-
-static bool open_sessions(const pair *self, uint32_t count, uint32_t threads, tandem_model **model,
-                          tandem_session **sessions)
+static bool open_sessions(const tiny_program *self, uint32_t count, uint32_t threads,
+                          tandem_model **model, tandem_session **sessions)
 {
     const tandem_options options = {.threads = threads, .slots = 256, .sessions = count};
     tandem_error error;
@@ -244,10 +171,10 @@ TEST(committed_caches_are_those_of_plain_decoding)
 {
     static const ir_type types[] = {IR_F32, IR_F16, IR_I8};
     static const int32_t prompt[] = {3, 1, 4, 1, 5, 9, 2, 6};
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     for (size_t t = 0; t < TD_COUNT_OF(types); t++) {
-        pair self;
+        tiny_program self;
         tandem_model *model;
         tandem_session *sessions[2];
         CHECK(begin(&self, 24, types[t]));
@@ -264,7 +191,7 @@ TEST(committed_caches_are_those_of_plain_decoding)
             }
             tandem_runtime_api.close(model);
         }
-        end(&self);
+        tiny_end(&self);
     }
 }
 
@@ -272,10 +199,10 @@ TEST(rounds_leave_the_caches_of_plain_decoding)
 {
     static const char *const drafts[] = {"3", "rsd-c:3,2,1", "rsd-s:4x4", "auto"};
     static const int32_t prompt[] = {3, 1, 4};
-    pair self;
+    tiny_program self;
     tandem_model *model;
     tandem_session *sessions[2];
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     CHECK(begin(&self, 24, IR_F16));
     for (size_t d = 0; d < TD_COUNT_OF(drafts); d++)
@@ -290,7 +217,7 @@ TEST(rounds_leave_the_caches_of_plain_decoding)
             }
             tandem_runtime_api.close(model);
         }
-    end(&self);
+    tiny_end(&self);
 }
 
 /* --- the law --- */
@@ -367,10 +294,10 @@ TEST(sampled_sequences_have_the_compiled_targets_law)
 {
     static const int32_t prompt[] = {2};
     double law[SEQUENCES];
-    pair self;
+    tiny_program self;
     tandem_model *model;
     tandem_session *session;
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     CHECK(begin(&self, IDS, IR_F16));
     CHECK(open_sessions(&self, 1, 1, &model, &session));
@@ -384,7 +311,7 @@ TEST(sampled_sequences_have_the_compiled_targets_law)
         law[code] = 0.7 * law[code] + 0.3 / SEQUENCES;
     CHECK(deviation(model, "rsd-c:2,2", prompt, 1, law) > 2 * CHI_SQUARE_LIMIT);
     tandem_runtime_api.close(model);
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST(with_eviction_the_law_is_that_of_plain_decoding_with_eviction)
@@ -393,10 +320,10 @@ TEST(with_eviction_the_law_is_that_of_plain_decoding_with_eviction)
     int32_t prompt[MOST_PROMPT];
     double law[SEQUENCES], without[SEQUENCES], distance = 0;
     const tandem_options options = {.threads = 1, .slots = MOST_PROMPT + 1, .eviction = "recent"};
-    pair self;
+    tiny_program self;
     tandem_model *model;
     tandem_session *session;
-    if (!has_runtime())
+    if (!tiny_has_runtime())
         SKIP("the runtime archive is not built");
     for (uint32_t i = 0; i < MOST_PROMPT; i++)
         prompt[i] = (int32_t)(number(9, i) * IDS);
@@ -417,7 +344,7 @@ TEST(with_eviction_the_law_is_that_of_plain_decoding_with_eviction)
         CHECK_MESSAGE(result < CHI_SQUARE_LIMIT, "draft %s: %g", law_drafts[d], result);
     }
     tandem_runtime_api.close(model);
-    end(&self);
+    tiny_end(&self);
 }
 
 TEST_MAIN()

@@ -132,7 +132,7 @@ TEST(an_unknown_orderer_is_refused)
     CHECK_STRING(
         context.message,
         "unknown orderer \"alphabetical\"; known are file, random, bfs, dfs, greedy, postorder, "
-        "beam, beam-backward, local, exact, auto, and NAME:WIDTH for beams");
+        "liu, beam, beam-backward, topoformer, local, exact, auto, and NAME:WIDTH for beams");
     ir_module_release(model.module);
 }
 
