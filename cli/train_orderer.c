@@ -25,6 +25,7 @@ typedef struct train_options {
 enum {
     KEY_GRAPHS = 0x2000,
     KEY_STEPS,
+    KEY_UNTIL,
     KEY_BATCH,
     KEY_THREADS,
     KEY_SEED,
@@ -47,6 +48,7 @@ static const struct argp_option options_table[] = {
      "can be given several times",
      0},
     {"steps", KEY_STEPS, "N", 0, "steps of the optimiser (default 1500)", 0},
+    {"until", KEY_UNTIL, "N", 0, "end after step N of these", 0},
     {"batch", KEY_BATCH, "N", 0, "graphs of a step (default 32)", 0},
     {"threads", KEY_THREADS, "N", 0, "worked on at once (default 2); results do not depend on it",
      0},
@@ -117,6 +119,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_STEPS:
         training->steps = (uint32_t)cli_parse_number(state, "--steps", argument, 100000000);
+        return 0;
+    case KEY_UNTIL:
+        training->until = (uint32_t)cli_parse_number(state, "--until", argument, 100000000);
         return 0;
     case KEY_BATCH:
         training->batch = (uint32_t)cli_parse_count(state, "--batch", argument, 4096);

@@ -10,8 +10,9 @@
 
 /* Kernels come with their loops tiled, unrolled and vectorised; what is left is to keep variables
  * in registers, share subexpressions and move what does not change out of loops. Vectorisers and
- * further unrolling would only cost time. No pass may change a bit: without fast-math flags none
- * reassociates or contracts. */
+ * further unrolling would only cost time. The code generator reduces loops once more; without
+ * indvars and loop-reduce here as well, products of several tokens run up to 15 % slower. No pass
+ * may change a bit: without fast-math flags none reassociates or contracts. */
 static const char pipeline[] =
     "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,"
     "loop-mssa(loop-rotate,licm),gvn,instcombine<no-verify-fixpoint>,loop(indvars),loop-reduce,"

@@ -63,13 +63,21 @@ static LLVMValueRef add_string(tables *self, const char *string)
     return add_bytes(self, string, strlen(string) + 1, 1);
 }
 
+/* Puts a pointer in place of the bytes at `offset`; NULL leaves them. */
 static void set_pointer(table_image *image, size_t offset, LLVMValueRef target)
 {
+    if (target == NULL)
+        return;
     size_t i = image->count++;
     for (; i > 0 && image->pointers[i - 1].offset > offset; i--)
         image->pointers[i] = image->pointers[i - 1];
     image->pointers[i].offset = offset;
     image->pointers[i].target = target;
+}
+
+static void set_string(tables *self, table_image *image, size_t offset, const char *string)
+{
+    set_pointer(image, offset, add_string(self, string));
 }
 
 /* Bytes, pointer, bytes, pointer, ..., bytes as one packed constant. */
@@ -152,28 +160,27 @@ static LLVMValueRef cache_row(tables *self, size_t index, const cg_cache *cache)
     tandem_cache_info info;
     cg_describe_cache(&self->program->request->models[index], cache, &info);
     table_image image = {.bytes = &info, .size = sizeof info};
-    set_pointer(&image, offsetof(tandem_cache_info, name), add_string(self, cache->state->name));
+    set_string(self, &image, offsetof(tandem_cache_info, name), cache->state->name);
     char output[32];
     snprintf(output, sizeof output, IR_QUERIES_PREFIX "%u", cache->state->layer);
     if (find_output(plan_of(self, index, CG_FORWARD), output, IR_F32, &info.queries))
-        set_pointer(&image, offsetof(tandem_cache_info, queries.name), add_string(self, "queries"));
+        set_string(self, &image, offsetof(tandem_cache_info, queries.name), "queries");
     return image_constant(self, &image);
 }
 
+/* NULL for a model without caches. */
 static td_status cache_table(tables *self, size_t index, LLVMValueRef *table)
 {
     const cg_caches *caches = &self->program->caches[index];
-    LLVMValueRef *rows = td_arena_allocate(&self->arena, caches->items.count + 1, sizeof *rows);
+    *table = NULL;
+    if (caches->items.count == 0)
+        return TD_OK;
+    LLVMValueRef *rows = td_arena_allocate(&self->arena, caches->items.count, sizeof *rows);
     if (rows == NULL)
         return td_fail_memory(self->program->context);
     for (size_t i = 0; i < caches->items.count; i++)
         rows[i] = cache_row(self, index, &caches->items.items[i]);
-    if (caches->items.count == 0) {
-        *table = LLVMConstNull(LLVMPointerTypeInContext(self->llvm, 0));
-        return TD_OK;
-    }
-    LLVMValueRef all = LLVMConstArray2(LLVMTypeOf(rows[0]), rows, caches->items.count);
-    *table = add_global(self, all, 16);
+    *table = add_global(self, LLVMConstArray2(LLVMTypeOf(rows[0]), rows, caches->items.count), 16);
     return TD_OK;
 }
 
@@ -277,44 +284,46 @@ static void set_entry(tables *self, table_image *image, size_t offset, const cg_
     set_pointer(image, offset, entry);
 }
 
-static td_status model_row(tables *self, const cg_level *level, size_t index, LLVMValueRef *row)
+static void describe_model(const cg_program *program, size_t index, tandem_model_info *info)
 {
-    const cg_program *program = self->program;
     const cg_model *model = &program->request->models[index];
     const cg_caches *caches = &program->caches[index];
-    const cg_weights *weights = &program->weights[index];
+    memset(info, 0, sizeof *info); /* padding is written too */
+    info->vocabulary = model->vocabulary;
+    info->context_length = model->context_length;
+    info->max_tokens = model->max_tokens;
+    info->max_rows = model->max_rows;
+    info->ancestor_words = (model->max_tokens + 63) / 64;
+    info->layers = (uint32_t)caches->items.count;
+    info->count_stride = caches->count_stride;
+    info->state_fixed_bytes = caches->fixed_bytes;
+    info->state_slot_bytes = caches->slot_bytes;
+    info->weights_offset = program->weights_offset[index];
+    info->weights_bytes = program->weights[index].bytes;
+    info->weights_read_per_pass = program->weights[index].read_per_pass;
+}
+
+static td_status model_row(tables *self, const cg_level *level, size_t index, LLVMValueRef *row)
+{
     tandem_model_info info;
-    memset(&info, 0, sizeof info); /* padding is written too */
-    info.vocabulary = model->vocabulary;
-    info.context_length = model->context_length;
-    info.max_tokens = model->max_tokens;
-    info.max_rows = model->max_rows;
-    info.ancestor_words = (model->max_tokens + 63) / 64;
-    info.layers = (uint32_t)caches->items.count;
-    info.count_stride = caches->count_stride;
-    info.state_fixed_bytes = caches->fixed_bytes;
-    info.state_slot_bytes = caches->slot_bytes;
-    info.weights_offset = program->weights_offset[index];
-    info.weights_bytes = weights->bytes;
-    info.weights_read_per_pass = weights->read_per_pass;
-    TD_TRY(describe_logits(self, index, &info.logits));
-    const bool has_best = find_output(plan_of(self, index, CG_GREEDY), "best", IR_I32, &info.best);
     LLVMValueRef frequencies = NULL;
+    describe_model(self->program, index, &info);
+    TD_TRY(describe_logits(self, index, &info.logits));
     TD_TRY(describe_rotary(self, index, &info.rotary, &frequencies));
+    const bool has_best = find_output(plan_of(self, index, CG_GREEDY), "best", IR_I32, &info.best);
     table_image image = {.bytes = &info, .size = sizeof info};
-    set_pointer(&image, offsetof(tandem_model_info, name), add_string(self, model->name));
+    set_string(self, &image, offsetof(tandem_model_info, name),
+               self->program->request->models[index].name);
     set_pointer(&image, offsetof(tandem_model_info, caches), self->caches[index]);
-    if (frequencies != NULL)
-        set_pointer(&image, offsetof(tandem_model_info, rotary.frequencies), frequencies);
-    set_pointer(&image, offsetof(tandem_model_info, logits.name), add_string(self, "logits"));
-    if (has_best)
-        set_pointer(&image, offsetof(tandem_model_info, best.name), add_string(self, "best"));
+    set_pointer(&image, offsetof(tandem_model_info, rotary.frequencies), frequencies);
+    set_pointer(&image, offsetof(tandem_model_info, head_ids), self->head_ids[index]);
+    set_string(self, &image, offsetof(tandem_model_info, logits.name), "logits");
     set_entry(self, &image, offsetof(tandem_model_info, forward), level, index, CG_FORWARD);
     set_entry(self, &image, offsetof(tandem_model_info, commit), level, index, CG_COMMIT);
-    if (has_best)
+    if (has_best) {
+        set_string(self, &image, offsetof(tandem_model_info, best.name), "best");
         set_entry(self, &image, offsetof(tandem_model_info, greedy), level, index, CG_GREEDY);
-    if (self->head_ids[index] != NULL)
-        set_pointer(&image, offsetof(tandem_model_info, head_ids), self->head_ids[index]);
+    }
     *row = image_constant(self, &image);
     return TD_OK;
 }
@@ -369,58 +378,65 @@ static LLVMValueRef declare_api(tables *self)
     return api;
 }
 
+/* What of the artefact is numbers, but for the hash of its header. */
+static void describe_artefact(const cg_program *program, const cg_plan *plan, tandem_artefact *info)
+{
+    const cg_request *request = program->request;
+    memset(info, 0, sizeof *info); /* its padding is hashed and written */
+    info->abi_version = TANDEM_ABI_VERSION;
+    info->size = sizeof *info;
+    info->payload_bytes = program->payload_bytes;
+    info->payload_hash = program->payload_hash;
+    info->arena_bytes = request->plan->arena_bytes;
+    info->max_draft = request->max_draft;
+    info->model_count = (uint32_t)request->model_count;
+    info->tokenizer_bytes = request->tokenizer_bytes;
+    info->bos_id = request->bos_id;
+    info->eos_id = request->eos_id;
+    info->further_end_count = request->further_end_count;
+    for (uint32_t i = 0; i < request->further_end_count && i < TANDEM_FURTHER_ENDS; i++)
+        info->further_end_ids[i] = request->further_end_ids[i];
+    for (size_t i = 0; i < request->plan->extra_count && i < TANDEM_SCRATCH_COUNT; i++) {
+        info->scratch[i].offset = request->plan->extras[i].offset;
+        info->scratch[i].bytes = request->plan->extras[i].bytes;
+    }
+    describe_plan(request, plan, &info->plan);
+}
+
+static void set_strings(tables *self, const cg_level *level, table_image *image)
+{
+    const cg_request *request = self->program->request;
+    const char *activations = request->activations == NULL ? "f32" : request->activations;
+    const char *eviction = request->eviction == NULL ? "none" : request->eviction;
+    set_string(self, image, offsetof(tandem_artefact, name), request->name);
+    set_string(self, image, offsetof(tandem_artefact, triple), request->target->triple);
+    set_string(self, image, offsetof(tandem_artefact, cpu), level->cpu->name);
+    set_string(self, image, offsetof(tandem_artefact, features), level->cpu->runtime_check);
+    set_string(self, image, offsetof(tandem_artefact, compiler), "tandem " TANDEM_VERSION);
+    set_string(self, image, offsetof(tandem_artefact, activations), activations);
+    set_string(self, image, offsetof(tandem_artefact, eviction), eviction);
+}
+
 /* The table of one level: it differs from the others' in CPU, features and functions only, so that
  * one payload fits them all. */
 static td_status artefact_table(tables *self, const cg_plan *plan, const cg_level *level,
                                 LLVMValueRef *table)
 {
     cg_program *program = self->program;
-    const cg_request *request = program->request;
+    const size_t count = program->request->model_count;
     LLVMValueRef models[CG_MAX_MODELS] = {NULL};
-    for (size_t i = 0; i < request->model_count; i++)
+    for (size_t i = 0; i < count; i++)
         TD_TRY(model_row(self, level, i, &models[i]));
     tandem_artefact info;
-    memset(&info, 0, sizeof info); /* its padding is hashed and written */
-    info.abi_version = TANDEM_ABI_VERSION;
-    info.size = sizeof info;
-    info.payload_bytes = program->payload_bytes;
-    info.payload_hash = program->payload_hash;
-    info.arena_bytes = request->plan->arena_bytes;
-    info.max_draft = request->max_draft;
-    info.model_count = (uint32_t)request->model_count;
-    info.tokenizer_bytes = request->tokenizer_bytes;
-    info.bos_id = request->bos_id;
-    info.eos_id = request->eos_id;
-    info.further_end_count = request->further_end_count;
-    for (uint32_t i = 0; i < request->further_end_count && i < TANDEM_FURTHER_ENDS; i++)
-        info.further_end_ids[i] = request->further_end_ids[i];
-    for (size_t i = 0; i < request->plan->extra_count && i < TANDEM_SCRATCH_COUNT; i++) {
-        info.scratch[i].offset = request->plan->extras[i].offset;
-        info.scratch[i].bytes = request->plan->extras[i].bytes;
-    }
-    describe_plan(request, plan, &info.plan);
+    describe_artefact(program, plan, &info);
     info.header_hash = hash_header(program, &info);
     program->header_hash = info.header_hash;
     table_image image = {.bytes = &info, .size = sizeof info};
-    set_pointer(&image, offsetof(tandem_artefact, name), add_string(self, request->name));
-    set_pointer(&image, offsetof(tandem_artefact, triple),
-                add_string(self, request->target->triple));
-    set_pointer(&image, offsetof(tandem_artefact, cpu), add_string(self, level->cpu->name));
-    set_pointer(&image, offsetof(tandem_artefact, features),
-                add_string(self, level->cpu->runtime_check));
-    set_pointer(&image, offsetof(tandem_artefact, compiler),
-                add_string(self, "tandem " TANDEM_VERSION));
-    set_pointer(&image, offsetof(tandem_artefact, activations),
-                add_string(self, request->activations == NULL ? "f32" : request->activations));
-    set_pointer(&image, offsetof(tandem_artefact, eviction),
-                add_string(self, request->eviction == NULL ? "none" : request->eviction));
-    set_pointer(
-        &image, offsetof(tandem_artefact, models),
-        add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, request->model_count), 16));
-    if (request->tokenizer != NULL)
-        set_pointer(&image, offsetof(tandem_artefact, tokenizer), self->tokenizer);
-    if (!program->bare)
-        set_pointer(&image, offsetof(tandem_artefact, api), self->api);
+    set_strings(self, level, &image);
+    set_pointer(&image, offsetof(tandem_artefact, models),
+                add_global(self, LLVMConstArray2(LLVMTypeOf(models[0]), models, count), 16));
+    set_pointer(&image, offsetof(tandem_artefact, tokenizer), self->tokenizer);
+    set_pointer(&image, offsetof(tandem_artefact, api), self->api);
     *table = add_global(self, image_constant(self, &image), 16);
     return TD_OK;
 }

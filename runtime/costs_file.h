@@ -6,8 +6,8 @@
 
 #include "runtime/costs.h"
 
-/* Reads a file; from then on costs are replayed. TANDEM_REFUSED or TANDEM_FAILED with a sentence when it cannot be
- * read or holds something else. */
+/* Reads a file; from then on costs are replayed. TANDEM_REFUSED or TANDEM_FAILED with a sentence
+ * when it cannot be read or holds something else. */
 tandem_status rt_costs_load(rt_costs *costs, uint64_t artefact_hash, const char *file,
                             tandem_error *error);
 

@@ -30,8 +30,7 @@ static void softmax(const tandem_cache_info *info, uint32_t count, float *scratc
         info->window > 0 && count > (uint64_t)info->window ? count - (uint32_t)info->window : 0;
     for (uint32_t j = 0; j < hidden; j++)
         weights[j] = -INFINITY;
-    const double sum =
-        rt_exponentials(weights, count, rt_largest(weights, count), 1, weights);
+    const double sum = rt_exponentials(weights, count, rt_largest(weights, count), 1, weights);
     const float share = sum > 0 ? (float)(1 / sum) : 0;
     for (uint32_t j = 0; j < count; j++)
         weights[j] *= share;

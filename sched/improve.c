@@ -4,8 +4,8 @@
  *
  * A stretch around the step with the largest cost is cut out as a problem of its own and searched
  * for an order below the peak. What the rest of the order needs anyway is as good as less.
- * Stretches start short, because those are searched almost exactly in no time, and double until
- * they are the whole. */
+ * Stretches start short, because those are searched almost exactly in no time, and double as long
+ * as they are less than the whole. */
 #include "sched/improve.h"
 
 #include "sched/search.h"
@@ -69,12 +69,8 @@ static td_status try_stretch(sched_improved *self, const stretch *where, uint32_
         sched_outcome outcome;
         TD_TRY(search_stretch(self, where, width, backward != 0, seed, effort, &outcome));
         *found = outcome.found;
-        const bool is_whole = where->begin == 0 && where->end == self->core->unit_count;
-        if (outcome.complete && !outcome.found) {
-            if (is_whole)
-                self->bound = self->peak;
+        if (outcome.complete)
             break; /* the other direction would say the same */
-        }
     }
     return TD_OK;
 }
@@ -90,7 +86,7 @@ td_status sched_improve_locally(sched_improved *self, uint32_t width, uint64_t s
     td_status status = cost == NULL || left == NULL ? td_fail_memory(context) : TD_OK;
     self->is_stuck = true;
     uint32_t length = SHORTEST_STRETCH;
-    while (status == TD_OK && !effort->spent) {
+    while (status == TD_OK && !effort->spent && length < count) {
         self->peak = sched_core_profile(core, self->units, left, cost);
         if (self->peak <= self->bound || self->peak == core->base)
             break;
@@ -103,8 +99,6 @@ td_status sched_improve_locally(sched_improved *self, uint32_t width, uint64_t s
         if (found) {
             self->is_stuck = false;
             length = SHORTEST_STRETCH;
-        } else if (where.begin == 0 && where.end == count) {
-            break;
         } else {
             length *= 2;
         }

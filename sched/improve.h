@@ -17,8 +17,7 @@ typedef struct sched_improved {
 
 /* Lowers self->peak by exchanging ever longer stretches around the step that needs most for
  * better ones, each found by a beam of `width` in both directions, until none helps or the effort
- * is spent. When a search of the whole order is complete, self->bound becomes exact. The order
- * never gets worse. */
+ * is spent. The order never gets worse. */
 td_status sched_improve_locally(sched_improved *self, uint32_t width, uint64_t seed,
                                 sched_effort *effort);
 

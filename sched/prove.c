@@ -11,9 +11,11 @@
 
 /* Steps for bounds at the first attempt, and for narrowing by width of the search. */
 #define BOUND_STEPS  UINT64_C(50000000)
-#define NARROW_STEPS UINT64_C(1000000)
+#define NARROW_STEPS UINT64_C(300000)
 
-#define MOST_HALVES 8
+/* Peaks between bound and order are asked for when searches are this wide. */
+#define WIDTH_OF_HALVES 1024
+#define MOST_HALVES     8
 
 /* Part of an effort, and what it took given back. */
 static sched_effort share(const sched_effort *whole, uint64_t steps)
@@ -135,7 +137,7 @@ td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
             TD_TRY(copy_core(order->core, &self->narrow));
         TD_TRY(decide(&self->narrow, order, order->peak - 1, width, effort, &decided));
     }
-    if (!effort->spent && order->bound < order->peak)
+    if (width >= WIDTH_OF_HALVES && !effort->spent && order->bound < order->peak)
         TD_TRY(bisect(self, order, width, effort));
     return TD_OK;
 }

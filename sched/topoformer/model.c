@@ -111,7 +111,7 @@ static uint16_t half_of_float(float value)
     const float magnitude = fminf(fabsf(value), 65504.0f);
     int exponent;
     frexpf(magnitude, &exponent); /* magnitude < 2^exponent */
-    if (exponent < -13)
+    if (exponent < -13 || magnitude == 0)
         return (uint16_t)(sign | (uint16_t)lrintf(ldexpf(magnitude, 24)));
     const long mantissa = lrintf(ldexpf(magnitude, 11 - exponent)); /* 1024 to 2048 */
     return (uint16_t)(sign | (uint16_t)(((long)(exponent + 13) << 10) + mantissa));

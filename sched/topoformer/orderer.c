@@ -12,8 +12,9 @@
 
 #include <string.h>
 
-#define SAMPLE_TEMPERATURE 0.2 /* scales; lower than in training, where samples shall differ more  \
-                                */
+#define SAMPLE_TEMPERATURE                                                                         \
+    0.2 /* scales; lower than in training, where samples shall differ more                         \
+         */
 
 /* Features of beams twice as narrow as the one to be ranked cost as much as it does in all. */
 #define MOST_QUICK_WIDTH 128

@@ -265,7 +265,8 @@ static td_status run_steps(trainer *self)
         if (self->adam.step % 10 == 0)
             report_step(self);
         const bool late =
-            training->time_limit > 0 && sched_now() - self->start > training->time_limit;
+            self->adam.step == training->until ||
+            (training->time_limit > 0 && sched_now() - self->start > training->time_limit);
         if (self->adam.step % training->validate_every == 0 || self->adam.step == training->steps ||
             late)
             TD_TRY(validate(self));

@@ -34,6 +34,7 @@ typedef struct topo_training {
     uint32_t validate_every;   /* steps */
     uint32_t validation_count; /* layered graphs that training never sees */
     uint32_t validation_nodes;
+    uint32_t until;    /* ends after this step as if the steps were done; 0: all */
     double time_limit; /* seconds; 0: none. Ends early as if the steps were done */
     FILE *log;         /* progress */
 } topo_training;

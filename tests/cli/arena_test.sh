@@ -44,6 +44,15 @@ same_work_same_offsets() {
 }
 check a_work_limit_gives_the_same_offsets same_work_same_offsets
 
+schedules_flow_on() {
+    "$tandem" generate layered --nodes 200 --seed 3 -o graph.graphml &&
+        "$tandem" schedule graph.graphml --orderer greedy --arena-out buffers.csv --json >schedule.json &&
+        "$tandem" arena buffers.csv --json >report.json || return 1
+    cat schedule.json report.json
+    [ "$(number_of live_peak <report.json)" = "$(sed -n 's/.*"peak": \([0-9]*\),.*/\1/p' schedule.json)" ]
+}
+check the_buffers_of_an_order_can_be_placed schedules_flow_on
+
 overlapping() {
     printf 'id,lower,upper,size,offset\na,0,4,8,0\nb,3,9,4,6\n' >bad.csv
     refused 1 'bad.csv: buffers "a" and "b" are alive together and overlap' "$tandem" arena bad.csv --check

@@ -217,8 +217,8 @@ TEST(gradient_agrees_with_differences)
     bounds[count++] = at->input;
     for (int l = 0; l < 2; l++) {
         const topo_layer_layout *layer = &at->layers[l];
-        const size_t own[] = {layer->norm1, layer->qkv, layer->mix, layer->norm2, layer->rise,
-                              layer->fall};
+        const size_t own[] = {layer->norm1, layer->qkv,  layer->mix,
+                              layer->norm2, layer->rise, layer->fall};
         for (size_t k = 0; k < TD_COUNT_OF(own); k++)
             bounds[count++] = own[k];
     }
