@@ -12,22 +12,24 @@
 /* How far ahead of its use a weight is fetched, measured: by most tiles, and by one of 8 tokens. */
 #define PREFETCH_BYTES   6144
 #define PREFETCH_BYTES_8 9216
-#define CACHE_LINE     64
-#define PAGES_AHEAD    4
-#define PAGE_BYTES     4096
+#define CACHE_LINE       64
+#define PAGES_AHEAD      4
+#define PAGE_BYTES       4096
 
 #define STEP_BYTES 1024 /* of weights that a single token's loop goes on by: fewer branches */
 
 #define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
+#define LEAST_CACHED 3 /* tokens of a tile of two panels, where weights are in a cache */
+
 #define MOST_FETCHES 64 /* lines that are asked for during a turn */
 
-/* A tile. It takes its tokens in as many turns as it has panels: the sums of a turn's tokens are in
- * registers. */
+/* A tile. The sums of its tokens are in registers: of all, or of those whose turn it is; then there
+ * are as many turns as panels. */
 typedef struct quantised_tile {
     cg_tile *tile;
-    unsigned tokens;   /* of a turn */
-    LLVMValueRef turn; /* its number */
+    unsigned turns, tokens; /* of a turn */
+    LLVMValueRef turn;      /* its number */
     cg_dot_step step;
     unsigned chunks;                                 /* vectors of the step in 16 rows */
     LLVMValueRef zeros[CG_TILE_PANELS][MOST_CHUNKS]; /* of the group, i32; [0][0] NULL: none */
@@ -154,11 +156,11 @@ static bool runs_ahead(const quantised_tile *self)
 typedef struct fetched_stream {
     cg_tile_parameter parameter;
     uint64_t bytes;  /* of a block */
-    uint64_t apart;  /* from a turn's lines to the next one's */
+    uint64_t apart;  /* from a panel's lines to the next one's */
     uint64_t blocks; /* how many later */
 } fetched_stream;
 
-/* Lists what a turn asks for: the weights of one panel, some way on. The processor's own
+/* Lists what a turn asks for: the weights of its panels, some way on. The processor's own
  * prefetchers stop at the end of each page.
  *
  * The activations come from the second cache, as the weights of a panel drive them out of the
@@ -187,8 +189,10 @@ static void list_fetches(const quantised_tile *self, LLVMValueRef block, bool si
         const fetched_stream *row = &streams[i];
         LLVMValueRef at = find_later(self, row->parameter, row->bytes, block, row->blocks);
         at = cg_element(build, at, self->turn, row->apart);
-        for (uint64_t line = 0; line < row->bytes; line += CACHE_LINE)
-            list->line[list->count++] = cg_offset_by(build, at, line);
+        const unsigned panels = row->apart == 0 ? 1 : self->tile->panels / self->turns;
+        for (unsigned p = 0; p < panels; p++)
+            for (uint64_t line = 0; line < row->bytes; line += CACHE_LINE)
+                list->line[list->count++] = cg_offset_by(build, at, p * row->apart + line);
     }
 }
 
@@ -392,18 +396,18 @@ static void emit_turn(const quantised_tile *self, LLVMValueRef block, bool singl
     }
 }
 
-/* Tiles of several panels keep their totals in memory. */
+/* Where tokens take turns, totals are in memory. */
 static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
 {
     cg_build *build = build_of(self);
     if (single)
         load_zeros(self, block);
     self->turn = cg_i64(build, 0);
-    if (self->tile->panels == 1) {
+    if (self->turns == 1) {
         emit_turn(self, block, single);
         return;
     }
-    cg_loop loop = cg_loop_begin(build, self->turn, cg_i64(build, self->tile->panels), 1);
+    cg_loop loop = cg_loop_begin(build, self->turn, cg_i64(build, self->turns), 1);
     self->turn = loop.index;
     emit_turn(self, block, single);
     cg_loop_end(build, &loop);
@@ -457,7 +461,12 @@ static void emit_tile(cg_tile *tile)
 {
     const cg_weight *weight = tile->product->weight;
     cg_build *build = &tile->product->lowering->build;
-    quantised_tile self = {.tile = tile, .tokens = tile->tokens / tile->panels};
+    const unsigned sums = tile->panels * tile->tokens;
+    quantised_tile self = {
+        .tile = tile,
+        .turns = sums > tile->product->lowering->cpu->accumulators ? tile->panels : 1,
+    };
+    self.tokens = tile->tokens / self.turns;
     self.step = cg_dot_step_for(tile->product->lowering->cpu, ir_type_bits(weight->constant->type));
     self.chunks = CG_LANES / self.step.lanes;
     const int64_t blocks = (int64_t)cg_weight_blocks(weight), groups = (int64_t)weight->groups;
@@ -466,8 +475,7 @@ static void emit_tile(cg_tile *tile)
         emit_blocks(&self, zero, end, true);
         return;
     }
-    cg_variables(build, cg_vector(build->f32, CG_LANES), tile->panels * tile->tokens, "parts",
-                 self.parts);
+    cg_variables(build, cg_vector(build->f32, CG_LANES), sums, "parts", self.parts);
     if (groups == 1) {
         emit_group(&self, zero, zero, end);
         return;
@@ -482,14 +490,19 @@ static void emit_tile(cg_tile *tile)
 
 /* Where a vector holds the sums of 16 rows, a tile of one panel loads each activation for a single
  * instruction, and loads are what bounds it; with two panels multiplications are (docs/codegen.md).
- * Fewer tokens wait for memory, which is read best as one stream. */
+ * A few tokens wait for memory, unless the weights are in a cache, and memory is read best as one
+ * stream. */
 static unsigned tile_panels(const cg_product *product, unsigned tokens)
 {
     const cg_cpu *cpu = product->lowering->cpu;
     const unsigned bits = ir_type_bits(product->weight->constant->type);
     if (tokens > cpu->accumulators)
         return 0;
-    return cg_dot_step_for(cpu, bits).lanes == CG_LANES && tokens > cpu->accumulators / 2 ? 2 : 1;
+    if (cg_dot_step_for(cpu, bits).lanes < CG_LANES)
+        return 1;
+    const bool takes_turns = tokens > cpu->accumulators / 2;
+    const bool fits = tokens >= LEAST_CACHED && 2 * tokens < cpu->accumulators;
+    return takes_turns || (product->cached && fits) ? 2 : 1;
 }
 
 cg_product cg_quantised_product(uint64_t columns)

@@ -7,7 +7,8 @@
  *     r_1 = p, q_1 = q; for k = 1 .. K: x_k is kept with probability min(1, r_k(x_k) / q_k(x_k));
  *     otherwise r_{k+1} = the positive part of r_k - q_k, normalised, and q_{k+1} = q_k without
  * x_k, normalised; when none was kept a token is drawn from r_{K+1}. What comes out has the law p,
- * whatever q and K are, as long as K was not chosen in view of which ids were drawn. */
+ * whatever q and K are, as long as K was not chosen in view of which ids were drawn. After a single
+ * child the draw from r_2 is one from p, repeated until it is kept with probability 1 - q / p. */
 #ifndef TANDEM_RUNTIME_ACCEPT_H
 #define TANDEM_RUNTIME_ACCEPT_H
 

@@ -20,10 +20,11 @@
 #define LATER_PRIOR    0.5   /* rate of a later child over that of the first */
 #define LATER_WEIGHT   2.0
 
-#define ALLOWANCE     3.0   /* loss, in tokens' time, beyond which nothing is drafted */
+#define ALLOWANCE     5.0   /* loss, in tokens' time, beyond which nothing is drafted */
+#define INVESTED_MOST 1.5   /* tokens' time that bringing the drafter up to date counts for */
 #define GO_ON         0.99  /* speed over plain decoding's at which drafting goes on */
 #define LITTLE_BEHIND 0.5   /* tokens' time that is no investment */
-#define CREDIT        4.0   /* tokens' time that is saved up for looks at most */
+#define CREDIT        6.0   /* tokens' time that is saved up for looks at most */
 #define FORGIVEN      0.006 /* of the time of each token emitted, off the loss */
 /* Rounds that drafted after which what was learned is trusted; before that no more goes into
  * bringing the drafter up to date than some tokens' time and a part of the text's, or than a part
@@ -253,6 +254,7 @@ static void begin_text(rt_chooser *chooser, double temperature)
     for (unsigned bin = 0; bin < RT_CHOOSE_BINS; bin++)
         age_bin(regime, bin, 1 - regime->untried);
     regime->untried = 0;
+    regime->pause = 0;
     chooser->missed = HUGE_VAL;
 }
 
@@ -338,7 +340,7 @@ bool rt_choose_prompt(rt_chooser *chooser, const rt_choose_text *text)
     if (part > UNPROVEN_PASS || price > UNPROVEN_GAIN * text->left * plain ||
         (!regime->pays && chooser->loss > ALLOWANCE / 2))
         return false;
-    chooser->loss += fmin(price / plain, ALLOWANCE / 2);
+    chooser->loss += fmin(price / plain, INVESTED_MOST);
     regime->pause = regime->interval = 0;
     return true;
 }
@@ -467,7 +469,7 @@ rt_choose_source rt_choose_begin(rt_chooser *chooser, const rt_choose_round *rou
     }
     /* A large investment is not held against drafting before it could pay off. */
     chooser->invested =
-        fmin(catch_up_seconds(chooser, round->behind), ALLOWANCE / 2 * chooser->round_seconds[0]);
+        fmin(catch_up_seconds(chooser, round->behind), INVESTED_MOST * chooser->round_seconds[0]);
     chooser->levels = round->levels;
     chooser->most = most_nodes(chooser, round->nodes);
     regime->rounds++;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* More pairs than this take too much memory, and too long, to be looked at one by one. */
-#define MOST_PAIRS 16000000
+#define MOST_PAIRS 24000000
 
 /* A lifetime begins or ends. */
 typedef struct event {

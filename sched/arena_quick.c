@@ -9,6 +9,9 @@
 /* Items that greedy orders look at: no further order is tried then. About half a second. */
 #define MOST_GREEDY_WORK UINT64_C(300000000)
 
+/* What an item costs that is sorted, beside one that is only looked at. */
+#define SORTING UINT64_C(8)
+
 /* A stretch of addresses in use. */
 typedef struct stretch {
     int64_t offset, end;
@@ -214,6 +217,7 @@ static int compare_stretches(const void *left, const void *right)
 typedef struct greedy_trial {
     const arena_part *part;
     int64_t *offsets; /* by item; -1: not placed yet */
+    bool sparse; /* few pairs meet: look at an item's own, and keep no list of what is placed */
     uint32_t *placed; /* in order of their offsets */
     uint32_t placed_count;
     stretch *used;
@@ -222,6 +226,9 @@ typedef struct greedy_trial {
 
 static void trial_add(greedy_trial *self, uint32_t item, int64_t offset)
 {
+    self->offsets[item] = offset;
+    if (self->sparse)
+        return;
     uint32_t low = 0, high = self->placed_count++;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
@@ -233,19 +240,16 @@ static void trial_add(greedy_trial *self, uint32_t item, int64_t offset)
     memmove(self->placed + low + 1, self->placed + low,
             (self->placed_count - 1 - low) * sizeof *self->placed);
     self->placed[low] = item;
-    self->offsets[item] = offset;
 }
 
-/* What is in use during an item's life, in order of offsets: those that meet it, sorted, or, where
- * they are many, all that are placed, filtered. */
+/* What is in use during an item's life, in order of offsets: those that meet it, sorted, or all
+ * that are placed, filtered. */
 static size_t trial_used(greedy_trial *self, uint32_t i)
 {
     const arena_part *part = self->part;
     const arena_item *items = part->items;
     size_t count = 0;
-    const bool few = part->overlaps != NULL &&
-                     part->first_overlap[i + 1] - part->first_overlap[i] < self->placed_count / 16;
-    if (!few) {
+    if (!self->sparse) {
         self->work += self->placed_count;
         for (uint32_t p = 0; p < self->placed_count; p++) {
             const uint32_t k = self->placed[p];
@@ -259,7 +263,7 @@ static size_t trial_used(greedy_trial *self, uint32_t i)
         if (self->offsets[k] >= 0)
             self->used[count++] = (stretch){self->offsets[k], self->offsets[k] + items[k].size};
     }
-    self->work += 4 * count;
+    self->work += SORTING * count;
     qsort(self->used, count, sizeof *self->used, compare_stretches);
     return count;
 }
@@ -292,6 +296,8 @@ td_status arena_greedy(arena_part *part, int64_t goal)
                           .offsets = td_allocate(context, room * sizeof *trial.offsets),
                           .placed = td_allocate(context, room * sizeof *trial.placed),
                           .used = td_allocate(context, room * sizeof *trial.used)};
+    const uint64_t count = part->item_count;
+    trial.sparse = part->overlaps != NULL && SORTING * part->first_overlap[count] < count * count;
     const bool failed =
         turns == NULL || trial.offsets == NULL || trial.placed == NULL || trial.used == NULL;
     for (size_t s = 0; !failed && s < TD_COUNT_OF(strategies) && part->height > goal &&

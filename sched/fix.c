@@ -18,7 +18,7 @@
 #define MOST_IDLE 24
 
 /* Nodes that are asked, those that need most in the order of the units' numbers. */
-#define MOST_QUESTIONS 1024
+#define MOST_QUESTIONS 512
 
 /* A node and what is live while it runs: in that order, then at least. */
 typedef struct question {

@@ -23,7 +23,7 @@ static const char *const quick[] = {"file", "dfs", "greedy", "postorder", "liu"}
 #define ROUNDS       3
 
 /* How much wider than those in stretches the searches of a narrowed whole are. */
-#define PROOF_WIDTH 32
+#define PROOF_WIDTH 128
 
 typedef struct best_order {
     const sched_problem *problem;

@@ -16,8 +16,8 @@
     0.2 /* scales; lower than in training, where samples shall differ more                         \
          */
 
-/* Features of beams twice as narrow as the one to be ranked cost as much as it does in all. */
-#define MOST_QUICK_WIDTH 128
+/* The plain beams whose orders are features are as wide as those that are ranked, up to here. */
+#define MOST_QUICK_WIDTH 256
 
 typedef struct decoder {
     const sched_problem *problem;
@@ -79,10 +79,9 @@ static td_status decode(decoder *d, const sched_options *options)
 
 static uint32_t quick_width(const sched_options *options)
 {
-    const uint32_t half = options->width / 2;
-    return half < TOPO_QUICK_WIDTH   ? TOPO_QUICK_WIDTH
-           : half < MOST_QUICK_WIDTH ? half
-                                     : MOST_QUICK_WIDTH;
+    return options->width < TOPO_QUICK_WIDTH   ? TOPO_QUICK_WIDTH
+           : options->width < MOST_QUICK_WIDTH ? options->width
+                                               : MOST_QUICK_WIDTH;
 }
 
 /* For graphs beyond the views. */
