@@ -36,7 +36,7 @@ static void print_usage(FILE *stream)
           "speculatively, inside a memory budget.\n\n",
           stream);
     for (size_t i = 0; i < TD_COUNT_OF(verbs); i++)
-        fprintf(stream, "  %-10s  %s\n", verbs[i].name, verbs[i].summary);
+        fprintf(stream, "  %-13s  %s\n", verbs[i].name, verbs[i].summary);
     fputs("\nexamples:\n"
           "  tandem compile --target graphs/target.xml --drafter graphs/drafter.xml \\\n"
           "      --tokenizer graphs/tokenizer.json --memory-budget 64M -o model\n"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Items that greedy orders look at: no further order is tried then. About half a second. */
-#define MOST_GREEDY_WORK UINT64_C(300000000)
+/* Items that greedy orders look at: no further order is tried then. Some tenths of a second. */
+#define MOST_GREEDY_WORK UINT64_C(150000000)
 
 /* What an item costs that is sorted, beside one that is only looked at. */
 #define SORTING UINT64_C(8)

@@ -15,7 +15,8 @@ typedef td_status sched_order_function(const sched_problem *problem, const sched
 
 sched_order_function sched_order_file, sched_order_random, sched_order_bfs, sched_order_dfs,
     sched_order_greedy, sched_order_postorder, sched_order_liu, sched_order_beam,
-    sched_order_beam_backward, sched_order_exact, sched_order_local, sched_order_topoformer, sched_order_auto;
+    sched_order_beam_backward, sched_order_exact, sched_order_local, sched_order_topoformer,
+    sched_order_auto;
 
 /* The limits of the options, starting now. */
 sched_effort sched_effort_of(const sched_options *options);
