@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { KEY_TIME = 0x2400, KEY_WORK, KEY_SEED };
+enum { KEY_TIME = 0x2400, KEY_WORK, KEY_SEED, KEY_UNREDUCED };
 
 static const struct argp_option options_table[] = {
     {"time-limit", KEY_TIME, "SECONDS", 0, "most time for searching (default 10; 0: --work-limit)",
@@ -14,6 +14,7 @@ static const struct argp_option options_table[] = {
     {"work-limit", KEY_WORK, "STEPS", 0, "most steps of searching: equal results on any machine",
      0},
     {"seed", KEY_SEED, "N", 0, "of random choices (default 0: ties fall as in the file)", 0},
+    {"unreduced", KEY_UNREDUCED, NULL, 0, "let beams search the graph as it is", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -39,6 +40,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_SEED:
         search->seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
+        return 0;
+    case KEY_UNREDUCED:
+        search->unreduced = true;
         return 0;
     case ARGP_KEY_END:
         if (search->work_limit > 0)

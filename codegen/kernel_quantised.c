@@ -20,7 +20,7 @@
 
 #define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
-#define LEAST_CACHED 3 /* tokens of a tile of two panels, where weights are in a cache */
+#define LEAST_CACHED 3 /* tokens of a tile of two panels */
 
 #define MOST_FETCHES 64 /* lines that are asked for during a turn */
 
@@ -490,19 +490,18 @@ static void emit_tile(cg_tile *tile)
 
 /* Where a vector holds the sums of 16 rows, a tile of one panel loads each activation for a single
  * instruction, and loads are what bounds it; with two panels multiplications are (docs/codegen.md).
- * A few tokens wait for memory, unless the weights are in a cache, and memory is read best as one
- * stream. */
+ * Memory is read best as one stream, so weights are to be in a cache. */
 static unsigned tile_panels(const cg_product *product, unsigned tokens)
 {
     const cg_cpu *cpu = product->lowering->cpu;
     const unsigned bits = ir_type_bits(product->weight->constant->type);
     if (tokens > cpu->accumulators)
         return 0;
-    if (cg_dot_step_for(cpu, bits).lanes < CG_LANES)
+    if (!product->cached || cg_dot_step_for(cpu, bits).lanes < CG_LANES)
         return 1;
     const bool takes_turns = tokens > cpu->accumulators / 2;
     const bool fits = tokens >= LEAST_CACHED && 2 * tokens < cpu->accumulators;
-    return takes_turns || (product->cached && fits) ? 2 : 1;
+    return takes_turns || fits ? 2 : 1;
 }
 
 cg_product cg_quantised_product(uint64_t columns)

@@ -48,7 +48,7 @@ static td_status order_beam(const sched_problem *problem, const sched_options *o
     sched_core core;
     TD_TRY(sched_core_make(problem, &core));
     uint32_t *units = NULL;
-    td_status status = sched_reduce(&core);
+    td_status status = options->unreduced ? TD_OK : sched_reduce(&core);
     if (status == TD_OK) {
         units = td_allocate(problem->context, (core.unit_count + (size_t)1) * sizeof *units);
         status = units == NULL ? td_fail_memory(problem->context) : TD_OK;

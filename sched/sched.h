@@ -93,6 +93,8 @@ typedef struct sched_options {
                             either. Results depend on nothing else */
     uint32_t width;      /* of beams; 0: 64 */
     uint32_t samples;    /* of `topoformer` */
+    bool unreduced;      /* `beam` and `beam-backward` search the graph as it is, as a measure of
+                            what reductions are worth */
     const double *priorities; /* by node, or NULL: bytes by which a beam prefers sets that end with
                                  the node, such as learned ones */
 } sched_options;

@@ -20,8 +20,8 @@ orderers="random bfs dfs greedy postorder liu beam:64 beam:1000 beam-backward:64
 steps=(graphs layered page)
 
 # "peak bound seconds" of a graph under an orderer; nothing when this build has no such orderer.
-measure() { # GRAPH ORDERER SECONDS
-    "$build/tandem" schedule "$1" --orderer "$2" --time-limit "$3" --json 2>/dev/null |
+measure() { # GRAPH ORDERER SECONDS [OPTION..]
+    "$build/tandem" schedule "$1" --orderer "$2" --time-limit "$3" "${@:4}" --json 2>/dev/null |
         sed -n 's/.*"peak": \([0-9]*\), "lower_bound": \([0-9]*\),.*"seconds": \([0-9.]*\).*/\1 \2 \3/p'
 }
 
@@ -35,7 +35,7 @@ graphs() {
         name=$(basename "$graph" .graphml)
         is_done "$rows/graphs/$name" && continue
         note "$name"
-        five=$(for orderer in "${usual[@]}"; do measure "$graph" "$orderer" 1; done |
+        five=$(for orderer in "${usual[@]}"; do measure "$graph" "$orderer" 1 --unreduced; done |
             sort -n | awk 'NR == 1 {print $1} END {print $1}' | xargs)
         read -r peak bound time < <(measure "$graph" auto "$seconds")
         echo "$name $(grep -c '<node' "$graph") $five $peak $bound $time" >"$rows/graphs/$name"
