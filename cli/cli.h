@@ -119,10 +119,9 @@ td_status cli_prepare(td_context *context, const cli_options *options, cli_progr
 void cli_program_release(td_context *context, cli_program *program);
 
 /* Changes a raised module as the options ask: first `layers` and `weights`; then, when its head
- * was trimmed if it is to be, `activations` and `kv`; or both. */
+ * was trimmed if it is to be, `activations` and `kv`. */
 td_status cli_convert_model(const cli_options *options, ir_module *module);
 td_status cli_finish_model(const cli_options *options, ir_module *module);
-td_status cli_adapt_model(const cli_options *options, ir_module *module);
 
 /* Trims the head of a converted drafter as options->trim says, so that its head_ids are those of
  * *trimmed; does nothing when it says nothing. Under `auto` the curve is printed to standard error,

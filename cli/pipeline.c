@@ -56,7 +56,7 @@ td_status cli_finish_model(const cli_options *options, ir_module *module)
     return keep_queries(options, module);
 }
 
-td_status cli_adapt_model(const cli_options *options, ir_module *module)
+static td_status adapt_model(const cli_options *options, ir_module *module)
 {
     TD_TRY(cli_convert_model(options, module));
     return cli_finish_model(options, module);
@@ -94,7 +94,7 @@ static td_status check_whole(td_context *context, const char *path, const fe_mod
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model)
 {
-    TD_TRY(import_model(context, options, path, cli_adapt_model, model));
+    TD_TRY(import_model(context, options, path, adapt_model, model));
     const td_status status = check_whole(context, path, model);
     if (status != TD_OK)
         ir_module_release(model->module);

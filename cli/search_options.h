@@ -1,4 +1,5 @@
-/* Options of the verbs that search for an order: --time-limit, --work-limit, --seed.
+/* Options of the verbs that search for an order: --time-limit, --work-limit, --seed,
+ * --unreduced.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef TANDEM_CLI_SEARCH_OPTIONS_H

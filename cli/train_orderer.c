@@ -49,7 +49,7 @@ static const struct argp_option options_table[] = {
      0},
     {"steps", KEY_STEPS, "N", 0, "steps of the optimiser (default 1500)", 0},
     {"until", KEY_UNTIL, "N", 0, "end after step N of these", 0},
-    {"batch", KEY_BATCH, "N", 0, "graphs of a step (default 32)", 0},
+    {"batch", KEY_BATCH, "N", 0, "graphs of a step, in each process (default 32)", 0},
     {"threads", KEY_THREADS, "N", 0, "worked on at once (default 2); results do not depend on it",
      0},
     {"seed", KEY_SEED, "N", 0, "of the parameters and of all that is drawn (default 1)", 0},
@@ -201,9 +201,11 @@ static const struct argp argp = {
     NULL,
 };
 
-/* Trains with the graphs of the files; each of a model's graphs is one. */
+/* Trains with the graphs of the files; each of a model's graphs is one. The first process of the
+ * team writes the parameters. */
 static td_status train(td_context *context, train_options *options)
 {
+    const topo_team *team = options->training.team;
     cli_graph_file files[MOST_FILES] = {0};
     TD_ARRAY(const sched_problem *) problems = {0};
     td_status status = TD_OK;
@@ -218,10 +220,12 @@ static td_status train(td_context *context, train_options *options)
     options->training.graphs = problems.items;
     options->training.graph_count = problems.count;
     options->training.graph_share = options->layered ? 0.25 : 1;
+    status = topo_team_agree(team, context, status);
     if (status == TD_OK)
         status = topo_train(context, &options->training, &model);
     if (status == TD_OK) {
-        status = topo_model_write(context, options->output, &model);
+        if (team->number == 0)
+            status = topo_model_write(context, options->output, &model);
         topo_model_release(context, &model);
     }
     for (size_t f = 0; f < opened; f++)
@@ -229,6 +233,20 @@ static td_status train(td_context *context, train_options *options)
             cli_graph_file_release(&files[f]);
     td_array_release(context, &problems);
     return status;
+}
+
+/* What went wrong in one process is known to all, and the first one says it: before it leaves, as
+ * mpirun ends all when one has failed. */
+static int train_together(train_options *options)
+{
+    td_context context;
+    td_context_init(&context);
+    const topo_team team = topo_team_join();
+    options->training.team = &team;
+    const td_status status = train(&context, options);
+    const int exit_status = team.number > 0 ? status != TD_OK : cli_exit_status(&context, status);
+    topo_team_leave();
+    return exit_status;
 }
 
 int cli_train_orderer(int argc, char **argv)
@@ -250,13 +268,11 @@ int cli_train_orderer(int argc, char **argv)
                                           .validation_count = 64,
                                           .validation_nodes = 500,
                                           .log = stdout}};
-    td_context context;
     cli_parse(&argp, argc, argv, &options);
-    td_context_init(&context);
     if (options.training.width_count == 0)
         options.widths[options.training.width_count++] = 16;
     options.training.widths = options.widths;
     if (options.file_count == 0)
         options.layered = true;
-    return cli_exit_status(&context, train(&context, &options));
+    return train_together(&options);
 }

@@ -11,3 +11,13 @@ add_custom_command(OUTPUT ${parameters_source}
 target_sources(tandem_sched PRIVATE ${parameters_source})
 set_source_files_properties(sched/topoformer/attention.c sched/topoformer/dense.c
   PROPERTIES COMPILE_OPTIONS -O3)
+
+# Processes that train together: one of two implementations.
+if(TANDEM_MPI)
+  find_package(MPI REQUIRED COMPONENTS C)
+  target_link_libraries(tandem_sched PRIVATE MPI::MPI_C)
+  set(other_team sched/topoformer/team_alone.c)
+else()
+  set(other_team sched/topoformer/team_mpi.c)
+endif()
+set_source_files_properties(${other_team} PROPERTIES HEADER_FILE_ONLY ON)

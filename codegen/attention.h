@@ -97,9 +97,6 @@ typedef struct cg_attention_rows {
 } cg_attention_rows;
 
 unsigned cg_attention_chunk_lanes(const cg_attention *self, unsigned chunk);
-/* Address of a row's part of a memory of `bytes` a row. */
-LLVMValueRef cg_attention_place(const cg_attention *self, LLVMValueRef memory,
-                                const cg_attention_rows *rows, unsigned row, uint64_t bytes);
 
 /* Scores of logical indices 16 * first .. 16 * end - 1 of the block, which lie in the slots of
  * those numbers. */

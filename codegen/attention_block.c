@@ -19,8 +19,9 @@ unsigned cg_attention_chunk_lanes(const cg_attention *self, unsigned chunk)
     return left < CG_LANES ? (unsigned)left : CG_LANES;
 }
 
-LLVMValueRef cg_attention_place(const cg_attention *self, LLVMValueRef memory,
-                                const cg_attention_rows *rows, unsigned row, uint64_t bytes)
+/* Address of a row's part of a memory of `bytes` a row. */
+static LLVMValueRef row_place(const cg_attention *self, LLVMValueRef memory,
+                              const cg_attention_rows *rows, unsigned row, uint64_t bytes)
 {
     LLVMValueRef start = cg_element(self->build, memory, rows->first, bytes);
     return cg_offset_by(self->build, start, row * bytes);
@@ -156,7 +157,7 @@ static void emit_panels(const cg_attention *self, const cg_attention_rows *rows,
         const score_tile tile = {
             first,  left < height ? left : height,
             panels, keys,
-            scales, cg_offset(build, cg_attention_place(self, memory, rows, first, bytes), offset),
+            scales, cg_offset(build, row_place(self, memory, rows, first, bytes), offset),
             bytes,  fetches && first == 0 ? values : NULL};
         emit_score_tile(self, rows, &tile);
     }
@@ -201,8 +202,8 @@ void cg_attention_listed_scores(const cg_attention *self, const cg_attention_row
     cg_store(build, panel, current, 8);
     cg_end_if(build, &fresh);
     for (unsigned r = 0; r < rows->count; r++) {
-        LLVMValueRef from = cg_attention_place(self, self->found, rows, r, CG_LANES * 4);
-        LLVMValueRef to = cg_attention_place(self, self->scores, rows, r, SCORE_BYTES);
+        LLVMValueRef from = row_place(self, self->found, rows, r, CG_LANES * 4);
+        LLVMValueRef to = row_place(self, self->scores, rows, r, SCORE_BYTES);
         cg_store(build, cg_load(build, build->f32, cg_element(build, from, lane, 4), 4),
                  cg_element(build, to, loop.index, 4), 4);
     }
@@ -283,7 +284,7 @@ static void emit_factors(const cg_attention *self, const cg_attention_rows *rows
                                self->block_sum, self->old,           self->fresh};
     LLVMValueRef at[TD_COUNT_OF(memories)], values[4];
     for (unsigned i = 0; i < TD_COUNT_OF(memories); i++)
-        at[i] = cg_attention_place(self, memories[i], rows, 0, 4);
+        at[i] = row_place(self, memories[i], rows, 0, 4);
     for (unsigned i = 0; i < TD_COUNT_OF(values); i++)
         values[i] = cg_load(build, floats, at[i], 4);
     LLVMValueRef largest = cg_maximum(build, values[0], values[1]);
@@ -344,7 +345,7 @@ static void emit_value_tile(const cg_attention *self, const cg_attention_rows *r
     cg_loop loop = cg_loop_begin(build, begin, end, 1);
     load_values(self, rows, tile, loop.index, values);
     for (unsigned r = 0; r < tile->height; r++) {
-        LLVMValueRef at = cg_attention_place(self, self->scores, rows, tile->row + r, SCORE_BYTES);
+        LLVMValueRef at = row_place(self, self->scores, rows, tile->row + r, SCORE_BYTES);
         LLVMValueRef weight = cg_splat(
             build, cg_load(build, build->f32, cg_element(build, at, loop.index, 4), 4), CG_LANES);
         for (unsigned c = 0; c < tile->width; c++) {
@@ -356,11 +357,11 @@ static void emit_value_tile(const cg_attention *self, const cg_attention_rows *r
     for (unsigned r = 0; r < tile->height; r++) {
         LLVMValueRef factors[2], memories[] = {self->old, self->fresh};
         for (unsigned i = 0; i < 2; i++) {
-            LLVMValueRef at = cg_attention_place(self, memories[i], rows, tile->row + r, 4);
+            LLVMValueRef at = row_place(self, memories[i], rows, tile->row + r, 4);
             factors[i] = cg_splat(build, cg_load(build, build->f32, at, 4), CG_LANES);
         }
-        LLVMValueRef totals = cg_attention_place(self, self->totals, rows, tile->row + r,
-                                                 (uint64_t)self->chunks * CG_LANES * 4);
+        LLVMValueRef totals = row_place(self, self->totals, rows, tile->row + r,
+                                        (uint64_t)self->chunks * CG_LANES * 4);
         for (unsigned c = 0; c < tile->width; c++) {
             LLVMValueRef at =
                 cg_offset_by(build, totals, (uint64_t)(tile->chunk + c) * CG_LANES * 4);

@@ -164,7 +164,7 @@ typedef struct fetched_stream {
  * prefetchers stop at the end of each page.
  *
  * The activations come from the second cache, as the weights of a panel drive them out of the
- * first; fetching them pays for tiles of 3 to 6, which share the processor with memory most
+ * first; fetching them pays for tiles of 3 to 7, which share the processor with memory most
  * evenly. */
 static void list_fetches(const quantised_tile *self, LLVMValueRef block, bool single, fetches *list)
 {

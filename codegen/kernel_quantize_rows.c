@@ -106,8 +106,9 @@ void cg_quantise_block(cg_build *build, const cg_token_place *place, const LLVMV
     cg_store(build, scale, scale_out, 4);
 }
 
-void cg_quantise_numbers(cg_build *build, const cg_token_place *place, LLVMValueRef x,
-                         unsigned count, LLVMValueRef block, LLVMValueRef scale_out)
+/* cg_quantise_block for `count` (1 .. 32) numbers in memory. */
+static void quantise_numbers(cg_build *build, const cg_token_place *place, LLVMValueRef x,
+                             unsigned count, LLVMValueRef block, LLVMValueRef scale_out)
 {
     LLVMValueRef numbers[2];
     for (unsigned half = 0; half < 2; half++) {
@@ -147,16 +148,16 @@ static void emit_quantise(cg_lowering *lowering, const cg_kernel *kernel, uint64
         rest == 0 ? last : cg_minimum_i64(build, last, cg_i64(build, (int64_t)count - 1));
     cg_loop loop = cg_loop_begin(build, first, whole, 1);
     LLVMValueRef at = LLVMBuildMul(builder, loop.index, block_bytes, "");
-    cg_quantise_numbers(build, &place, cg_element(build, x, loop.index, 4 * IR_QUANTIZE_BLOCK),
-                        IR_QUANTIZE_BLOCK, cg_offset(build, place.base, at),
-                        cg_element(build, scales, loop.index, 4));
+    quantise_numbers(build, &place, cg_element(build, x, loop.index, 4 * IR_QUANTIZE_BLOCK),
+                     IR_QUANTIZE_BLOCK, cg_offset(build, place.base, at),
+                     cg_element(build, scales, loop.index, 4));
     cg_loop_end(build, &loop);
     if (rest != 0) {
         cg_branch branch = cg_if(build, LLVMBuildICmp(builder, LLVMIntEQ, last, blocks, ""));
         at = LLVMBuildMul(builder, cg_i64(build, (int64_t)count - 1), block_bytes, "");
-        cg_quantise_numbers(build, &place, cg_offset_by(build, x, 4 * (columns - rest)), rest,
-                            cg_offset(build, place.base, at),
-                            cg_offset_by(build, scales, 4 * (count - 1)));
+        quantise_numbers(build, &place, cg_offset_by(build, x, 4 * (columns - rest)), rest,
+                         cg_offset(build, place.base, at),
+                         cg_offset_by(build, scales, 4 * (count - 1)));
         cg_end_if(build, &branch);
     }
     cg_loop_end(build, &token);

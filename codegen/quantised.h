@@ -40,8 +40,4 @@ cg_token_place cg_find_place(cg_lowering *lowering, const cg_kernel *kernel, LLV
 void cg_quantise_block(cg_build *build, const cg_token_place *place, const LLVMValueRef *numbers,
                        LLVMValueRef block, LLVMValueRef scale_out);
 
-/* The same for `count` (1 .. 32) numbers in memory. */
-void cg_quantise_numbers(cg_build *build, const cg_token_place *place, LLVMValueRef x,
-                         unsigned count, LLVMValueRef block, LLVMValueRef scale_out);
-
 #endif

@@ -88,7 +88,7 @@ static td_status finish_order(inspect_graph *graph, inspect_order *made)
     return status;
 }
 
-td_status inspect_run_orderer(inspect_graph *graph, const char *name, const sched_options *search)
+static td_status run_orderer(inspect_graph *graph, const char *name, const sched_options *search)
 {
     td_context *context = graph->problem->context;
     const size_t count = graph->problem->node_count;
@@ -144,7 +144,7 @@ td_status inspect_run_others(inspect_facts *facts, const inspect_request *reques
             return td_fail_memory(facts->context);
         if (length == 0 || strcmp(name, without) == 0 || has_order(graph, name))
             continue;
-        const td_status status = inspect_run_orderer(graph, name, request->search);
+        const td_status status = run_orderer(graph, name, request->search);
         if (status == TD_INVALID && strcmp(name, "file") == 0)
             continue; /* the file's order is not topological */
         TD_TRY(status);
@@ -160,7 +160,7 @@ static td_status run_orderers(inspect_facts *facts, const inspect_request *reque
     graph->shown = graph->order_count;
     if (request->given != NULL)
         return inspect_add_given(graph, "given", request->given);
-    return inspect_run_orderer(graph, request->orderer, request->search);
+    return run_orderer(graph, request->orderer, request->search);
 }
 
 /* --- graphs --- */

@@ -10,9 +10,8 @@
 td_status inspect_new_graph(inspect_facts *facts, const char *name, const sched_problem *problem,
                             const char *const *ops, inspect_graph **graph);
 
-/* Adds the order that an orderer finds, a given one (NULL: nodes as they are numbered), or those of
- * request->against but for `without`. */
-td_status inspect_run_orderer(inspect_graph *graph, const char *name, const sched_options *search);
+/* Adds a given order (NULL: nodes as they are numbered), or those that the orderers of
+ * request->against find, but for `without`. */
 td_status inspect_add_given(inspect_graph *graph, const char *name, const uint32_t *given);
 td_status inspect_run_others(inspect_facts *facts, const inspect_request *request,
                              const char *without, inspect_graph *graph);

@@ -33,10 +33,11 @@
 #define UNPROVEN_TOKENS 2.0
 #define UNPROVEN_PART   0.01
 #define UNPROVEN_PASS   0.2
-#define LATER_FIRST_TOKEN                                                                          \
-    1.2                   /* time that the drafter may add to the target's before the first token, \
-                             over its part of a round */
-#define UNPROVEN_GAIN 0.3 /* of the text's time, which drafting may save */
+#define UNPROVEN_GAIN   0.3 /* of the text's time, which drafting may save */
+/* Time that the drafter may add to the target's before the first token, over its part of a round.
+ */
+#define LATER_FIRST_TOKEN 1.2
+
 #define LOOK_ROUNDS   3u
 #define FIRST_PAUSE   32u /* rounds */
 #define LONGEST_PAUSE 1024u
@@ -165,8 +166,8 @@ typedef struct outlook {
 } outlook;
 
 /* The outlook behind a node whose path is kept with probability `path`, before the drafter's
- * distribution there is known: children are taken as long as one is worth its price. `points` holds
- * the outlook for the paths i / 16. */
+ * distribution there is known: children are taken as long as one is worth its price. `tokens`
+ * and `seconds` are the outlook of paths with probability i / POINTS. */
 static outlook look_below(const rt_regime *regime, const double *seen, const price_list *prices,
                           const double tokens[], const double seconds[], double path)
 {
@@ -388,7 +389,6 @@ static bool decide(rt_chooser *chooser, const rt_choose_round *round)
                                                           : LONGEST_PAUSE;
     regime->pause = regime->interval;
     regime->look = LOOK_ROUNDS - 1;
-    chooser->counts.looks++;
     chooser->forced = true;
     return true;
 }
@@ -594,7 +594,7 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
     chooser->costs.ignored = false;
     chooser->fresh = rt_costs_young(&chooser->costs, RT_COST_TARGET, tree->count);
     if (chooser->most == 0) {
-        chooser->counts.plain++;
+        chooser->plain_rounds++;
         chooser->regime->text_kept *= TEXT_KEPT;
         chooser->regime->text_expected *= TEXT_KEPT;
         chooser->regime->untried += (1 - chooser->regime->untried) * IDLE_FORGOTTEN;
@@ -610,12 +610,4 @@ void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, do
             account(chooser->regime, tree, tokens, spent);
     }
     chooser->loss = fmax(chooser->loss - FORGIVEN * tokens, -CREDIT);
-}
-
-bool rt_choose_pays(const rt_chooser *chooser, double temperature, double *gain)
-{
-    const rt_regime *regime = &chooser->regimes[regime_of(temperature)];
-    const bool known = regime->speed > 0 && regime->pays;
-    *gain = known ? regime->speed * chooser->round_seconds[0] : 1;
-    return known;
 }

@@ -69,17 +69,11 @@ typedef struct rt_regime {
     uint32_t look;            /* rounds left of a look */
 } rt_regime;
 
-/* What was decided since rt_choose_clear. */
-typedef struct rt_choose_counts {
-    uint64_t plain; /* rounds that did not use the drafter at all */
-    uint64_t looks; /* times drafting was tried again after it had not paid */
-} rt_choose_counts;
-
 typedef struct rt_chooser {
     rt_costs costs;
     rt_regime regimes[RT_CHOOSE_REGIMES];
-    rt_choose_counts counts;
-    double loss;   /* to drafts, by the table of costs, in rounds of plain decoding */
+    uint64_t plain_rounds; /* without a draft, since rt_choose_clear */
+    double loss;           /* to drafts, by the table of costs, in rounds of plain decoding */
     double missed; /* seconds that drafts would have gained, had the drafter been up to date */
     /* Seconds: of a target's pass and the rest of a round, by draft tokens; of a drafter's pass, by
      * tokens. */
@@ -90,7 +84,6 @@ typedef struct rt_chooser {
     bool greedy, forced;
     uint32_t agree;         /* of the copy that is this round's draft; 0: it is none */
     bool fresh;             /* the last round told something new about costs */
-    bool warming;           /* the last round was plain so that the next one is like its kind */
     uint32_t most, chosen;  /* nodes */
     uint32_t levels;        /* most */
     double spent, invested; /* by the table: on the drafter's levels; on bringing it up to date */
@@ -157,9 +150,5 @@ void rt_choose_verified(rt_chooser *chooser, const rt_tree *tree, uint32_t node,
 
 /* Ends a round that emitted so many tokens and took so many seconds, its passes included. */
 void rt_choose_end(rt_chooser *chooser, const rt_tree *tree, uint32_t tokens, double seconds);
-
-/* Whether drafting pays at this temperature, as far as is known; and its tokens per second over
- * those of plain decoding, 1 or more. */
-bool rt_choose_pays(const rt_chooser *chooser, double temperature, double *gain);
 
 #endif

@@ -3,14 +3,12 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/exact.h"
 
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 /* ln 2 in two parts, the first with zeros at its end, so that a small integer times it is exact. */
 #define LN2_HIGH 0x1.62e42feep-1
 #define LN2_LOW  0x1.a39ef35793c76p-33
-#define LOG2_E   0x1.71547652b82fep+0
 
 static double from_bits(uint64_t bits)
 {
@@ -24,33 +22,6 @@ static uint64_t to_bits(double value)
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
-}
-
-double rt_exp(double x)
-{
-    if (!(x > -708.0))
-        return 0.0;
-    /* x = n ln 2 + r with |r| <= ln 2 / 2. */
-    int32_t n = (int32_t)(x * LOG2_E - 0.5);
-    double r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    static const double inverse_factorials[] = {1.0 / 6227020800,
-                                                1.0 / 479001600,
-                                                1.0 / 39916800,
-                                                1.0 / 3628800,
-                                                1.0 / 362880,
-                                                1.0 / 40320,
-                                                1.0 / 5040,
-                                                1.0 / 720,
-                                                1.0 / 120,
-                                                1.0 / 24,
-                                                1.0 / 6,
-                                                1.0 / 2,
-                                                1.0,
-                                                1.0};
-    double sum = 0;
-    for (size_t i = 0; i < sizeof inverse_factorials / sizeof *inverse_factorials; i++)
-        sum = sum * r + inverse_factorials[i];
-    return sum * from_bits((uint64_t)(n + 1023) << 52); /* n > -1022: a normal power of two */
 }
 
 double rt_log(double x)

@@ -121,9 +121,6 @@ static inline const tandem_model_info *rt_info(const tandem_session *session, un
     return &session->model->artefact->models[which];
 }
 
-/* Sizes of an artefact, opened with this eviction, for the formula in plan.h. */
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_eviction *eviction);
-
 /* Chooses slots and threads within budget and plan, takes the mapping, populates it and puts the
  * model handle and its sessions into it. */
 tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_options *options,
@@ -225,7 +222,6 @@ tandem_status rt_restore(tandem_session *session, const char *path);
 /* --- figures --- */
 
 void rt_stats(const tandem_session *session, tandem_stats *stats);
-const char *rt_stop_name(tandem_stop stop);
 /* One JSON object in one line; returns its length as snprintf does. */
 int rt_stats_json(const tandem_stats *stats, char *text, size_t capacity);
 /* Lines for people. */

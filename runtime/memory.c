@@ -32,7 +32,8 @@ static uint32_t fewer_slots(uint32_t left, uint32_t right)
     return left == 0 ? right : right == 0 || left < right ? left : right;
 }
 
-tandem_plan_sizes rt_plan_sizes(const tandem_artefact *artefact, const rt_eviction *eviction)
+/* Sizes of an artefact, opened with this eviction, for the formula in plan.h. */
+static tandem_plan_sizes sizes_of(const tandem_artefact *artefact, const rt_eviction *eviction)
 {
     const tandem_evict_needs needs = rt_evict_needs(eviction);
     tandem_plan_sizes sizes = {
@@ -210,7 +211,7 @@ tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_optio
                              tandem_model **result)
 {
     tandem_plan_choice choice = {0};
-    tandem_plan_sizes sizes = rt_plan_sizes(artefact, eviction);
+    tandem_plan_sizes sizes = sizes_of(artefact, eviction);
     if (options->drafter_slots > 0) {
         const uint64_t wanted = tandem_plan_round(options->drafter_slots, TANDEM_SLOT_MULTIPLE);
         sizes.drafter_slots = fewer_slots(sizes.drafter_slots, (uint32_t)wanted);

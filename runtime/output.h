@@ -6,8 +6,6 @@
 
 #include "runtime/command_line.h"
 
-#include <signal.h>
-
 typedef struct rt_output {
     bool ids;    /* token ids instead of text */
     bool any;    /* something was written */

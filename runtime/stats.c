@@ -99,7 +99,7 @@ void rt_stats(const tandem_session *session, tandem_stats *stats)
     memcpy(stats->kept_by_depth, counts->kept, sizeof counts->kept);
 }
 
-const char *rt_stop_name(tandem_stop stop)
+static const char *stop_name(tandem_stop stop)
 {
     static const char *const names[] = {
         [TANDEM_STOP_NONE] = "none",       [TANDEM_STOP_LENGTH] = "length",
@@ -216,7 +216,7 @@ int rt_stats_json(const tandem_stats *stats, char *text, size_t capacity)
     put(&out, "\"acceptance_by_depth\": [");
     for (uint32_t i = 0; i < depths_of(stats); i++)
         put(&out, "%s%.4f", i > 0 ? ", " : "", kept_part(stats, i));
-    put(&out, "], \"stop\": \"%s\"}", rt_stop_name(stats->stop));
+    put(&out, "], \"stop\": \"%s\"}", stop_name(stats->stop));
     return (int)out.length;
 }
 
@@ -252,7 +252,7 @@ static void put_text(writer *out, const tandem_stats *stats)
     put(out, "generated  %llu tokens in ", (unsigned long long)stats->tokens);
     put_time(out, stats->seconds);
     put(out, ": %.2f tokens/s (stopped by: %s)\n", stats->tokens_per_second,
-        rt_stop_name(stats->stop));
+        stop_name(stats->stop));
     put(out, "rounds     %llu: block efficiency %.3f, memory-bound speed-up %.3f",
         (unsigned long long)stats->rounds, stats->block_efficiency, stats->mbsu);
     if (stats->speed_up > 0)

@@ -123,7 +123,8 @@ typedef enum tandem_stop {
 typedef struct tandem_stats {
     uint64_t prompt_tokens;     /* tokens fed before it and not yet passed through the target */
     uint64_t tokens;            /* generated, the end-of-text token included */
-    double prefill_seconds;     /* passing the prompt; the drafter too, but under "auto" */
+    double prefill_seconds;     /* passing the prompt; through the drafter too, unless it is left
+                                   for later or not needed */
     double seconds;             /* generating, without prefill */
     double tokens_per_second;   /* tokens / seconds */
     uint64_t rounds;            /* target passes while generating */

@@ -1,5 +1,6 @@
 /* The portfolio behind local, exact and auto: the quick orders, then searches of growing width
- * where the peak is, until the limit or a proof.
+ * where the peak is, in stretches and, plain or by learned ranks, of the whole, until the limit or
+ * a proof.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
@@ -8,7 +9,7 @@
  * only the part with the largest peak is worked on, and its proof is a proof for the whole. */
 #include "sched/portfolio.h"
 
-#include "sched/improve.h"
+#include "sched/climb.h"
 #include "sched/prove.h"
 #include "sched/reduce.h"
 #include "sched/search.h"
@@ -22,8 +23,11 @@ static const char *const quick[] = {"file", "dfs", "greedy", "postorder", "liu"}
 #define WIDTH_GROWTH 4
 #define ROUNDS       3
 
-/* How much wider than those in stretches the searches of a narrowed whole are. */
-#define PROOF_WIDTH 128
+/* How much wider than those in stretches the searches of a whole part are. */
+#define WHOLE_WIDTH 128
+
+/* What is proved within so many steps is proved before wide beams run. */
+#define EARLY_STEPS UINT64_C(30000000)
 
 typedef struct best_order {
     const sched_problem *problem;
@@ -64,18 +68,22 @@ typedef struct part {
     sched_core core;
     sched_improved improved;
     sched_proof proof;
-    uint32_t begin; /* among the whole's units */
-    uint32_t width; /* of the next searches */
-    uint32_t round; /* how many have found nothing */
+    topo_ranks ranks; /* empty before they are needed */
+    bool has_ranks;   /* or cannot have them */
+    uint32_t begin;   /* among the whole's units */
+    uint32_t width;   /* of the next searches */
+    uint32_t round;   /* how many have found nothing */
 } part;
 
 typedef struct portfolio {
+    const sched_problem *problem;
     const sched_strategy *strategy;
     sched_core whole;
     uint32_t *units;
     part *parts;
     uint32_t part_count;
-    uint64_t bound; /* no order needs less */
+    uint64_t bound;     /* no order needs less */
+    const char *chosen; /* what found the last improvement of a part */
 } portfolio;
 
 static void release_portfolio(portfolio *self, td_context *context)
@@ -83,6 +91,8 @@ static void release_portfolio(portfolio *self, td_context *context)
     for (uint32_t p = 0; self->parts != NULL && p < self->part_count; p++) {
         td_release(context, self->parts[p].improved.units);
         sched_proof_release(&self->parts[p].proof);
+        if (self->parts[p].has_ranks)
+            topo_ranks_release(&self->parts[p].ranks);
         sched_core_release(&self->parts[p].core);
     }
     td_release(context, self->parts);
@@ -178,16 +188,51 @@ static td_status assemble(portfolio *self, uint32_t *order)
     return TD_OK;
 }
 
+/* Beams over the part; its learned ranks are computed the first time. */
+static td_status climb(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    if (!p->has_ranks)
+        TD_TRY(sched_learn_ranks(self->problem, &self->whole, &p->core, self->units + p->begin,
+                                 effort, &p->ranks));
+    p->has_ranks = true;
+    return sched_climb(&p->improved, &p->ranks, p->width * WHOLE_WIDTH, seed, effort,
+                       &self->chosen);
+}
+
+/* Where stretches find nothing more: beams over the part and proofs. */
+static td_status improve_whole(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    sched_improved *improved = &p->improved;
+    const uint64_t peak = improved->peak;
+    if (self->strategy->with_beams) {
+        if (p->round == 0)
+            TD_TRY(sched_prove_within(&p->proof, improved, p->width * WHOLE_WIDTH, EARLY_STEPS,
+                                      effort));
+        const uint64_t before = improved->peak;
+        if (!effort->spent && before > improved->bound)
+            TD_TRY(climb(self, p, seed, effort));
+        if (improved->peak < before)
+            return TD_OK; /* stretches first */
+    }
+    TD_TRY(sched_prove(&p->proof, improved, p->width * WHOLE_WIDTH, effort));
+    if (improved->peak < peak)
+        self->chosen = "search";
+    return TD_OK;
+}
+
 /* One attempt at a part in stretches; each width is tried with several ways to break ties before a
- * wider one is. Where the first finds nothing more, a proof or a better whole is looked for. */
+ * wider one is. */
 static td_status improve_part(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
     sched_improved *improved = &p->improved;
+    const uint64_t peak = improved->peak;
     improved->bound = self->bound;
     TD_TRY(sched_improve_locally(improved, p->width, seed + p->round, effort));
+    if (improved->peak < peak)
+        self->chosen = "search";
     if (improved->is_stuck) {
         if (p->round % ROUNDS == 0)
-            TD_TRY(sched_prove(&p->proof, improved, p->width * PROOF_WIDTH, effort));
+            TD_TRY(improve_whole(self, p, seed, effort));
         if (++p->round % ROUNDS == 0)
             p->width *= WIDTH_GROWTH;
     }
@@ -230,7 +275,8 @@ static td_status search(best_order *best, const sched_strategy *strategy,
                         const sched_options *options, uint64_t bound, sched_report *report)
 {
     td_context *context = best->problem->context;
-    portfolio self = {.strategy = strategy, .bound = bound};
+    portfolio self = {
+        .problem = best->problem, .strategy = strategy, .bound = bound, .chosen = "search"};
     sched_effort effort = sched_effort_of(options);
     TD_TRY(sched_core_make(best->problem, &self.whole));
     td_status status = sched_reduce(&self.whole);
@@ -251,7 +297,7 @@ static td_status search(best_order *best, const sched_strategy *strategy,
     if (status == TD_OK)
         status = assemble(&self, best->tried);
     if (status == TD_OK)
-        status = keep_if_better(best, "search");
+        status = keep_if_better(best, self.chosen);
     if (status == TD_OK) {
         report->units = self.whole.unit_count;
         report->parts = self.part_count;

@@ -142,6 +142,15 @@ td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
     return TD_OK;
 }
 
+td_status sched_prove_within(sched_proof *self, sched_improved *order, uint32_t width,
+                             uint64_t steps, sched_effort *effort)
+{
+    sched_effort part = share(effort, steps);
+    TD_TRY(sched_prove(self, order, width, &part));
+    settle(effort, &part, steps);
+    return TD_OK;
+}
+
 void sched_proof_release(sched_proof *self)
 {
     sched_core_release(&self->narrow);

@@ -18,6 +18,10 @@ typedef struct sched_proof {
  * open, the same is asked of peaks between. Attempts may be repeated with larger widths. */
 td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
                       sched_effort *effort);
+
+/* The same with at most `steps` of the effort. */
+td_status sched_prove_within(sched_proof *self, sched_improved *order, uint32_t width,
+                             uint64_t steps, sched_effort *effort);
 void sched_proof_release(sched_proof *self);
 
 #endif

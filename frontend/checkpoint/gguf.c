@@ -65,11 +65,6 @@ static const struct {
 #undef NAMED
 };
 
-const char *fe_gguf_type_name(fe_gguf_type type)
-{
-    return value_types[type].name;
-}
-
 bool fe_gguf_recognise(const td_file *file)
 {
     return file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0;

@@ -77,6 +77,4 @@ typedef struct fe_gguf_strings {
 fe_gguf_strings fe_gguf_strings_begin(const fe_gguf_value *value); /* empty for other types */
 bool fe_gguf_strings_next(fe_gguf_strings *strings, fe_span *string);
 
-const char *fe_gguf_type_name(fe_gguf_type type);
-
 #endif

@@ -143,10 +143,6 @@ td_status ov_input_axis(ov_reader *reader, const ir_value *input, uint32_t rank,
 td_status ov_add_node(ov_reader *reader, const ov_layer *layer, ir_opcode op, size_t input_count,
                       ir_value *const *inputs, ir_node **node);
 td_status ov_finish(ir_node *node, ir_value **output);
-td_status ov_add_unary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *input,
-                       ir_value **output);
-td_status ov_add_binary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *a,
-                        ir_value *b, ir_value **output);
 td_status ov_add_convert(ov_reader *reader, const ov_layer *layer, ir_value *input, ir_type type,
                          ir_value **output);
 

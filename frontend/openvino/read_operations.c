@@ -82,16 +82,16 @@ td_status ov_finish(ir_node *node, ir_value **output)
     return TD_OK;
 }
 
-td_status ov_add_unary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *input,
-                       ir_value **output)
+static td_status add_unary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *input,
+                           ir_value **output)
 {
     ir_node *node;
     TD_TRY(ov_add_node(reader, layer, op, 1, &input, &node));
     return ov_finish(node, output);
 }
 
-td_status ov_add_binary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *a,
-                        ir_value *b, ir_value **output)
+static td_status add_binary(ov_reader *reader, const ov_layer *layer, ir_opcode op, ir_value *a,
+                            ir_value *b, ir_value **output)
 {
     ir_node *node;
     TD_TRY(ov_add_node(reader, layer, op, 2, (ir_value *[]){a, b}, &node));
@@ -112,7 +112,7 @@ td_status ov_add_convert(ov_reader *reader, const ov_layer *layer, ir_value *inp
 static td_status convert_unary(ov_reader *reader, const ov_layer *layer, ir_value **inputs,
                                ir_value **outputs)
 {
-    return ov_add_unary(reader, layer, ov_operation_of(layer)->op, inputs[0], &outputs[0]);
+    return add_unary(reader, layer, ov_operation_of(layer)->op, inputs[0], &outputs[0]);
 }
 
 /* auto_broadcast "none" asks for equal shapes, where numpy's rule says the same. */
@@ -128,8 +128,7 @@ static td_status convert_binary(ov_reader *reader, const ov_layer *layer, ir_val
                                 ir_value **outputs)
 {
     TD_TRY(check_broadcast(reader, layer));
-    return ov_add_binary(reader, layer, ov_operation_of(layer)->op, inputs[0], inputs[1],
-                         &outputs[0]);
+    return add_binary(reader, layer, ov_operation_of(layer)->op, inputs[0], inputs[1], &outputs[0]);
 }
 
 static td_status convert_divide(ov_reader *reader, const ov_layer *layer, ir_value **inputs,
@@ -159,7 +158,7 @@ static td_status convert_floor(ov_reader *reader, const ov_layer *layer, ir_valu
                                ir_value **outputs)
 {
     if (ir_type_is_float(inputs[0]->type))
-        return ov_add_unary(reader, layer, IR_OP_floor, inputs[0], &outputs[0]);
+        return add_unary(reader, layer, IR_OP_floor, inputs[0], &outputs[0]);
     outputs[0] = inputs[0];
     return TD_OK;
 }
@@ -183,11 +182,11 @@ static td_status convert_swish(ov_reader *reader, const ov_layer *layer, ir_valu
                                ir_value **outputs)
 {
     if (layer->input_count == 1)
-        return ov_add_unary(reader, layer, IR_OP_silu, inputs[0], &outputs[0]);
+        return add_unary(reader, layer, IR_OP_silu, inputs[0], &outputs[0]);
     ir_value *scaled, *gate;
-    TD_TRY(ov_add_binary(reader, layer, IR_OP_multiply, inputs[0], inputs[1], &scaled));
-    TD_TRY(ov_add_unary(reader, layer, IR_OP_sigmoid, scaled, &gate));
-    return ov_add_binary(reader, layer, IR_OP_multiply, inputs[0], gate, &outputs[0]);
+    TD_TRY(add_binary(reader, layer, IR_OP_multiply, inputs[0], inputs[1], &scaled));
+    TD_TRY(add_unary(reader, layer, IR_OP_sigmoid, scaled, &gate));
+    return add_binary(reader, layer, IR_OP_multiply, inputs[0], gate, &outputs[0]);
 }
 
 /* --- products and reductions --- */

@@ -7,7 +7,6 @@
  * anyway, so what is returned is the best of all that ran. Graphs that reduce to more than
  * TOPO_MOST_UNITS units get the best of the linear-time orders. */
 #include "sched/orderers.h"
-#include "sched/topoformer/parameters.h"
 #include "sched/topoformer/policy.h"
 
 #include <string.h>
@@ -110,18 +109,11 @@ td_status sched_order_topoformer(const sched_problem *problem, const sched_optio
 {
     td_context *context = problem->context;
     decoder d = {.problem = problem};
-    topo_model model;
     td_status status = topo_graph_make(problem, quick_width(options), &d.graph);
     if (status == TD_UNSUPPORTED)
         return order_quickly(problem, report, order);
     TD_TRY(status);
-    d.ranks.context = context;
-    status = topo_model_parse(context, "embedded parameters", topo_parameters, topo_parameters_size,
-                              &model);
-    if (status == TD_OK) {
-        status = topo_rank(&model, &d.graph, &d.ranks);
-        topo_model_release(context, &model);
-    }
+    status = topo_rank_trained(&d.graph, &d.ranks);
     if (status == TD_OK)
         status = decode(&d, options);
     if (status == TD_OK) {

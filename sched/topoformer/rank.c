@@ -4,6 +4,7 @@
 #include "sched/topoformer/rank.h"
 
 #include "sched/reduce.h"
+#include "sched/topoformer/parameters.h"
 
 #include <math.h>
 #include <string.h>
@@ -98,6 +99,18 @@ td_status topo_rank(const topo_model *model, const topo_graph *graph, topo_ranks
     TD_TRY(topo_encode(model, &graph->views, graph->features.rows, graph->core.context, &pass));
     const td_status status = topo_ranks_of(graph, pass.outputs, ranks);
     topo_pass_release(&pass);
+    return status;
+}
+
+td_status topo_rank_trained(const topo_graph *graph, topo_ranks *ranks)
+{
+    td_context *context = graph->core.context;
+    topo_model model;
+    *ranks = (topo_ranks){.context = context};
+    TD_TRY(topo_model_parse(context, "embedded parameters", topo_parameters, topo_parameters_size,
+                            &model));
+    const td_status status = topo_rank(&model, graph, ranks);
+    topo_model_release(context, &model);
     return status;
 }
 

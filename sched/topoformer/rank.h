@@ -49,6 +49,9 @@ void topo_ranks_release(topo_ranks *ranks);
 /* Encodes and ranks. */
 td_status topo_rank(const topo_model *model, const topo_graph *graph, topo_ranks *ranks);
 
+/* The same by the embedded parameters. */
+td_status topo_rank_trained(const topo_graph *graph, topo_ranks *ranks);
+
 /* Slopes of something by potential and by weight, in 1 / bytes of the graph's scale. */
 typedef struct topo_slopes {
     double *by_unit, *by_group;

@@ -1,4 +1,4 @@
-/* Training: batches over threads, Adam, validation.
+/* Training: batches over threads and processes, Adam, validation.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/topoformer/train.h"
@@ -36,18 +36,31 @@ typedef struct example {
     float *gradient;
 } example;
 
+/* What a report says of a batch, added up over its examples. */
+typedef struct tally {
+    double loss, gain, spread;
+    uint32_t lessons, learned, policies;
+} tally;
+
 typedef struct trainer {
     td_context *context;
     const topo_training *training;
+    const topo_team *team;
     topo_model *model;
     topo_model averaged;
     topo_adam adam;
     example *examples; /* [batch] */
+    float *gradient;   /* of the whole team's batch */
     pthread_mutex_t lock;
     uint32_t next; /* example that no thread has taken */
     topo_validation validation;
     double start;
 } trainer;
+
+static bool is_first(const trainer *self)
+{
+    return self->team->number == 0;
+}
 
 /* --- one example --- */
 
@@ -118,7 +131,8 @@ static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t see
 static td_status learn_example(const trainer *self, uint32_t index, example *own)
 {
     const topo_training *training = self->training;
-    const uint64_t number = (uint64_t)self->adam.step * training->batch + index;
+    const uint64_t turn = (uint64_t)self->adam.step * self->team->size + self->team->number;
+    const uint64_t number = turn * training->batch + index;
     uint64_t state = training->seed * UINT64_C(0x9e3779b97f4a7c15) + number;
     td_random_next(&state);
     own->seed = td_random_next(&state);
@@ -173,16 +187,18 @@ static td_status run_batch(trainer *self)
     return TD_OK;
 }
 
-/* The mean gradient of the batch, into the first example's. */
+/* The gradients of the batch in the order of its examples; the sum of all is the first process's.
+ */
 static void add_up(trainer *self)
 {
-    float *sum = self->examples[0].gradient;
+    float *sum = self->gradient;
     const size_t count = self->model->layout.count;
-    for (uint32_t e = 1; e < self->training->batch; e++)
+    memset(sum, 0, count * sizeof *sum);
+    topo_team_take(self->team, sum, count * sizeof *sum);
+    for (uint32_t e = 0; e < self->training->batch; e++)
         for (size_t i = 0; i < count; i++)
             sum[i] += self->examples[e].gradient[i];
-    for (size_t i = 0; i < count; i++)
-        sum[i] /= (float)self->training->batch;
+    topo_team_pass(self->team, sum, count * sizeof *sum);
 }
 
 static double rate_of(const topo_training *training, uint32_t step)
@@ -195,8 +211,10 @@ static double rate_of(const topo_training *training, uint32_t step)
 
 static void step_adam(trainer *self)
 {
-    const float *gradient = self->examples[0].gradient;
+    float *gradient = self->gradient;
     const size_t count = self->model->layout.count;
+    for (size_t i = 0; i < count; i++)
+        gradient[i] /= (float)(self->training->batch * self->team->size);
     const double rate = rate_of(self->training, self->adam.step);
     double square = 0;
     for (size_t i = 0; i < count; i++)
@@ -219,33 +237,42 @@ static void step_adam(trainer *self)
             (1 - kept) * (self->model->parameters[i] - self->averaged.parameters[i]);
 }
 
+static void count_example(const example *own, tally *sum)
+{
+    sum->loss += own->lesson.loss;
+    sum->learned += own->lesson.learned[0] + own->lesson.learned[1];
+    sum->lessons += own->by_policy ? 0 : 2;
+    sum->policies += own->by_policy ? 2 : 0;
+    for (int back = 0; back < 2; back++)
+        if (own->by_policy)
+            sum->spread += 100 * (own->drawn.mean[back] / (double)own->drawn.best - 1);
+        else
+            sum->gain += 100 * ((double)own->lesson.narrow[back] / (double)own->lesson.best - 1);
+}
+
 static void report_step(const trainer *self)
 {
-    double loss = 0, gain = 0, spread = 0;
-    uint32_t lessons = 0, learned = 0, policies = 0;
-    for (uint32_t e = 0; e < self->training->batch; e++) {
-        const example *own = &self->examples[e];
-        loss += own->lesson.loss;
-        learned += own->lesson.learned[0] + own->lesson.learned[1];
-        lessons += own->by_policy ? 0 : 2;
-        policies += own->by_policy ? 2 : 0;
-        for (int back = 0; back < 2; back++)
-            if (own->by_policy)
-                spread += 100 * (own->drawn.mean[back] / (double)own->drawn.best - 1);
-            else
-                gain += 100 * ((double)own->lesson.narrow[back] / (double)own->lesson.best - 1);
-    }
+    tally sum = {0};
+    topo_team_take(self->team, &sum, sizeof sum);
+    for (uint32_t e = 0; e < self->training->batch; e++)
+        count_example(&self->examples[e], &sum);
+    topo_team_pass(self->team, &sum, sizeof sum);
+    if (!is_first(self))
+        return;
     fprintf(
         self->training->log,
         "step %u: %u of %u lessons, loss %.4f, %.3f %% above teacher; samples %.3f %% above best, "
         "%.0f s\n",
-        self->adam.step, learned, lessons, loss / fmax(1, 0.5 * lessons), gain / fmax(1, lessons),
-        spread / fmax(1, policies), sched_now() - self->start);
+        self->adam.step, sum.learned, sum.lessons, sum.loss / fmax(1, 0.5 * sum.lessons),
+        sum.gain / fmax(1, sum.lessons), sum.spread / fmax(1, sum.policies),
+        sched_now() - self->start);
     fflush(self->training->log);
 }
 
 static td_status validate(trainer *self)
 {
+    if (!is_first(self))
+        return TD_OK;
     TD_TRY(topo_validate(&self->validation, &self->averaged, self->training->threads,
                          self->training->log));
     if (self->training->checkpoint == NULL)
@@ -254,25 +281,58 @@ static td_status validate(trainer *self)
                                  &self->adam);
 }
 
+/* --- all steps --- */
+
+static td_status agree(const trainer *self, td_status status)
+{
+    return topo_team_agree(self->team, self->context, status);
+}
+
+/* The first process alone has the optimiser's state; the others need to know where it is. */
+static void share_model(trainer *self)
+{
+    topo_team_share(self->team, self->model->parameters,
+                    self->model->layout.count * sizeof *self->model->parameters);
+    topo_team_share(self->team, &self->adam.step, sizeof self->adam.step);
+}
+
+static td_status take_step(trainer *self)
+{
+    TD_TRY(agree(self, run_batch(self)));
+    add_up(self);
+    if (is_first(self))
+        step_adam(self);
+    share_model(self);
+    if (self->adam.step % 10 == 0)
+        report_step(self);
+    return TD_OK;
+}
+
+/* By the first process's clock. */
+static bool is_late(const trainer *self)
+{
+    const topo_training *training = self->training;
+    bool late = self->adam.step == training->until ||
+                (training->time_limit > 0 && sched_now() - self->start > training->time_limit);
+    topo_team_share(self->team, &late, sizeof late);
+    return late;
+}
+
 static td_status run_steps(trainer *self)
 {
     const topo_training *training = self->training;
-    TD_TRY(validate(self));
-    while (self->adam.step < training->steps) {
-        TD_TRY(run_batch(self));
-        add_up(self);
-        step_adam(self);
-        if (self->adam.step % 10 == 0)
-            report_step(self);
-        const bool late =
-            self->adam.step == training->until ||
-            (training->time_limit > 0 && sched_now() - self->start > training->time_limit);
+    share_model(self);
+    TD_TRY(agree(self, validate(self)));
+    bool late = false;
+    while (self->adam.step < training->steps && !late) {
+        TD_TRY(take_step(self));
+        late = is_late(self);
         if (self->adam.step % training->validate_every == 0 || self->adam.step == training->steps ||
             late)
-            TD_TRY(validate(self));
-        if (late)
-            return TD_OK;
+            TD_TRY(agree(self, validate(self)));
     }
+    topo_team_share(self->team, self->averaged.parameters,
+                    self->averaged.layout.count * sizeof *self->averaged.parameters);
     return TD_OK;
 }
 
@@ -282,11 +342,15 @@ static td_status open_trainer(trainer *self)
 {
     const topo_training *training = self->training;
     td_context *context = self->context;
+    TD_TRY(topo_model_make(context, &training->shape, training->seed, self->model));
+    TD_TRY(topo_model_make(context, &training->shape, training->seed, &self->averaged));
     const size_t size = (self->model->layout.count + 1) * sizeof(float);
+    self->gradient = td_allocate(context, size);
     self->adam.mean = td_allocate(context, size);
     self->adam.power = td_allocate(context, size);
     self->examples = td_allocate(context, training->batch * sizeof *self->examples);
-    if (self->adam.mean == NULL || self->adam.power == NULL || self->examples == NULL)
+    if (self->gradient == NULL || self->adam.mean == NULL || self->adam.power == NULL ||
+        self->examples == NULL)
         return td_fail_memory(context);
     for (uint32_t e = 0; e < training->batch; e++) {
         self->examples[e].context = *context;
@@ -294,6 +358,8 @@ static td_status open_trainer(trainer *self)
         if (self->examples[e].gradient == NULL)
             return td_fail_memory(context);
     }
+    if (!is_first(self))
+        return TD_OK;
     if (training->checkpoint != NULL)
         TD_TRY(topo_checkpoint_read(context, training->checkpoint, self->model, &self->adam));
     return topo_validation_make(context, training->validation_nodes, training->validation_count,
@@ -306,6 +372,7 @@ static void close_trainer(trainer *self)
     for (uint32_t e = 0; self->examples != NULL && e < self->training->batch; e++)
         td_release(context, self->examples[e].gradient);
     td_release(context, self->examples);
+    td_release(context, self->gradient);
     td_release(context, self->adam.mean);
     td_release(context, self->adam.power);
     topo_validation_release(&self->validation);
@@ -314,21 +381,21 @@ static void close_trainer(trainer *self)
 
 td_status topo_train(td_context *context, const topo_training *training, topo_model *model)
 {
+    static const topo_team alone = {.size = 1};
+    topo_model latest = {0};
     trainer self = {.context = context,
                     .training = training,
-                    .model = model,
+                    .team = training->team == NULL ? &alone : training->team,
+                    .model = &latest,
                     .validation = {.context = context},
                     .start = sched_now()};
-    TD_TRY(topo_model_make(context, &training->shape, training->seed, model));
-    td_status status = topo_model_make(context, &training->shape, training->seed, &self.averaged);
     self.adam.averaged = &self.averaged;
     pthread_mutex_init(&self.lock, NULL);
-    if (status == TD_OK)
-        status = open_trainer(&self);
+    td_status status = agree(&self, open_trainer(&self));
     if (status == TD_OK)
         status = run_steps(&self);
     close_trainer(&self);
-    topo_model_release(context, model);
+    topo_model_release(context, &latest);
     if (status == TD_OK)
         *model = self.averaged;
     else

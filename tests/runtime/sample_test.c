@@ -11,16 +11,9 @@
 
 #define DRAWS 200000
 
-TEST(exp_and_log_are_within_two_ulp)
+TEST(log_is_within_two_ulp)
 {
     double worst = 0;
-    for (double x = 0; x > -700; x -= 0.01237) {
-        double expected = exp(x), error = fabs(rt_exp(x) - expected) / expected;
-        worst = error > worst ? error : worst;
-    }
-    CHECK_MESSAGE(worst < 2 * 0x1p-52, "%g", worst);
-    CHECK(rt_exp(0) == 1 && rt_exp(-1e9) == 0 && rt_exp(-INFINITY) == 0);
-    worst = 0;
     for (double x = 0x1p-60; x < 0x1p60; x *= 1.00037) {
         double expected = log(x), error = fabs(rt_log(x) - expected) / fabs(expected);
         worst = error > worst ? error : worst;
