@@ -3,10 +3,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/search_options.h"
 
+#include "base/clock.h"
 #include "frontend/buffer_table.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 typedef struct arena_options {
     const char *path, *output;
@@ -69,9 +69,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (options->path != NULL)
-            cli_usage_error(state, "one table at a time: %s is one too many", argument);
-        options->path = argument;
+        cli_take_argument(state, "table", argument, &options->path);
         return 0;
     case ARGP_KEY_END:
         if (options->path == NULL)
@@ -123,13 +121,6 @@ static td_status read_buffers(td_context *context, const fe_buffer_table *table,
 }
 
 /* --- results --- */
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static double gap_percent(const sched_arena_report *report)
 {
@@ -212,12 +203,12 @@ static td_status place(td_context *context, const arena_options *options, fe_buf
 {
     sched_arena_options search = options->search;
     sched_arena_report report;
-    const double start = seconds_now();
+    const double start = td_seconds();
     search.capacity = options->minimise ? 0 : options->capacity;
     td_status status = sched_arena_place(context, buffers, table->rows.count, &search, &report);
     if (status != TD_OK)
         return td_fail_within(context, status, "%s", options->path);
-    print_report(options, table->rows.count, &report, seconds_now() - start);
+    print_report(options, table->rows.count, &report, td_seconds() - start);
     TD_TRY(judge_capacity(context, options, &report));
     if (options->output == NULL)
         return TD_OK;

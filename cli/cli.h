@@ -87,6 +87,11 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 _Noreturn void cli_usage_error(const struct argp_state *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Takes the one argument of a verb that is no option; a second one is refused. `what` says in the
+ * singular what it is. */
+void cli_take_argument(const struct argp_state *state, const char *what, const char *argument,
+                       const char **taken);
+
 /* A whole number from 0, or from 1, to `largest`; refused through cli_usage_error. */
 uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *text,
                           uint64_t largest);

@@ -144,7 +144,8 @@ static td_status read_lines(td_context *context, const td_file *text, const orde
         at = stop + 1;
         if (length == 0)
             continue;
-        const uintptr_t found = (uintptr_t)td_map_get(&reader->by_name, id);
+        const bool whole = memchr(id, '\0', length) == NULL;
+        const uintptr_t found = whole ? (uintptr_t)td_map_get(&reader->by_name, id) : 0;
         if (found == 0)
             return td_fail(context, TD_INVALID, "%s: line %u: the graph has no node \"%s\"",
                            text->path, line, id);

@@ -49,9 +49,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->output = argument;
         return 0;
     case ARGP_KEY_ARG:
-        if (options->path != NULL)
-            cli_usage_error(state, "one model at a time: %s is one too many", argument);
-        options->path = argument;
+        cli_take_argument(state, "model", argument, &options->path);
         return 0;
     case ARGP_KEY_END:
         if (options->path == NULL)

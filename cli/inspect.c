@@ -103,9 +103,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->order_in = argument;
         return 0;
     case ARGP_KEY_ARG:
-        if (options->path != NULL)
-            cli_usage_error(state, "one graph at a time: %s is one too many", argument);
-        options->path = argument;
+        cli_take_argument(state, "graph", argument, &options->path);
         return 0;
     case ARGP_KEY_END:
         check_input(state, options);

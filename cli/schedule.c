@@ -5,10 +5,11 @@
 #include "cli/graph_file.h"
 #include "cli/search_options.h"
 
+#include "base/clock.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct schedule_options {
     const char *path, *orderer, *order_in, *order_out, *arena_out, *output;
@@ -63,9 +64,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (options->path != NULL)
-            cli_usage_error(state, "one graph at a time: %s is one too many", argument);
-        options->path = argument;
+        cli_take_argument(state, "graph", argument, &options->path);
         return 0;
     case ARGP_KEY_END:
         if (options->path == NULL)
@@ -92,13 +91,6 @@ static const struct argp argp = {
     NULL};
 
 /* --- one row --- */
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static double gap(const sched_report *report)
 {
@@ -146,9 +138,9 @@ static td_status run_row(const schedule_options *options, const sched_problem *p
                          const char *name, bool first, uint32_t *order)
 {
     sched_report report;
-    const double start = seconds_now();
+    const double start = td_seconds();
     TD_TRY(sched_order(problem, name, &options->search, order, &report));
-    const double seconds = seconds_now() - start;
+    const double seconds = td_seconds() - start;
     if (report.lower_bound < report.peak)
         TD_TRY(sched_cut_bound(problem, order, &report.lower_bound));
     print_row(options, name, &report, seconds, first);

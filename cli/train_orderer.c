@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
 
+#include "base/file.h"
 #include "cli/graph_file.h"
 #include "sched/topoformer/train.h"
 
@@ -201,6 +202,15 @@ static const struct argp argp = {
     NULL,
 };
 
+/* Training takes long: a place where nothing can be written is refused before it. */
+static td_status check_output(td_context *context, const char *path)
+{
+    td_output output;
+    TD_TRY(td_output_open(context, path, &output));
+    td_output_discard(context, &output);
+    return TD_OK;
+}
+
 /* Trains with the graphs of the files; each of a model's graphs is one. The first process of the
  * team writes the parameters. */
 static td_status train(td_context *context, train_options *options)
@@ -208,7 +218,7 @@ static td_status train(td_context *context, train_options *options)
     const topo_team *team = options->training.team;
     cli_graph_file files[MOST_FILES] = {0};
     TD_ARRAY(const sched_problem *) problems = {0};
-    td_status status = TD_OK;
+    td_status status = check_output(context, options->output);
     size_t opened = 0;
     for (; opened < options->file_count && status == TD_OK; opened++) {
         status = cli_read_graphs(context, options->files[opened], &files[opened]);

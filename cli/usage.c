@@ -19,6 +19,14 @@ void cli_usage_error(const struct argp_state *state, const char *format, ...)
     exit(argp_err_exit_status);
 }
 
+void cli_take_argument(const struct argp_state *state, const char *what, const char *argument,
+                       const char **taken)
+{
+    if (*taken != NULL)
+        cli_usage_error(state, "one %s at a time: %s is one too many", what, argument);
+    *taken = argument;
+}
+
 /* Whether help is asked for: argp then prints it and ends the program. */
 static bool wants_help(int argc, char **argv)
 {

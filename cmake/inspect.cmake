@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # The page of `tandem inspect` is written as files of its own in inspect/page. They are put together
 # and embedded when Tandem is built, with CMake alone.
 set(page_folder ${CMAKE_SOURCE_DIR}/inspect/page)

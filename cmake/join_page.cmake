@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # Replaces each @NAME@ in FOLDER/page.html by the file NAME beside it and writes the page to OUTPUT.
 # @FACTS@ stays.
 file(READ ${FOLDER}/page.html page)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # The runtime is built once per target triple, with that triple's C compiler, into
 # build/runtime/<folder>/libtandem_runtime.a, where `tandem compile` finds it. It is MIT and links
 # only libc, libm and pthreads.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # The learned orderer's parameters are embedded when Tandem is built, with CMake alone. Its inner
 # loops are written over lanes and worth vectorising whole.
 set(parameters ${CMAKE_SOURCE_DIR}/sched/topoformer/parameters.bin)

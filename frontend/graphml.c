@@ -206,8 +206,11 @@ static td_status convert(td_context *context, const char *path, const igraph_t *
         return td_fail(context, TD_INVALID,
                        "%s: the graph is undirected; expected edgedefault=\"directed\"", path);
     if (nodes < node_tags)
-        return td_fail(context, TD_INVALID, "%s: %" PRIu64 " nodes share an id with another", path,
-                       node_tags - nodes);
+        return td_fail(context, TD_INVALID,
+                       "%s: %" PRIu64
+                       " nodes share an id with another, or lie in a second or an inner "
+                       "graph; one plain graph with an id for each node is accepted",
+                       path, node_tags - nodes);
     if (nodes > node_tags)
         return td_fail(context, TD_INVALID, "%s: edges name %" PRIu64 " nodes that do not exist",
                        path, nodes - node_tags);

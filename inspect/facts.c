@@ -4,8 +4,9 @@
 #include "inspect/inspect.h"
 #include "inspect/private.h"
 
+#include "base/clock.h"
+
 #include <string.h>
-#include <time.h>
 
 void inspect_facts_init(td_context *context, const char *source, inspect_facts *facts)
 {
@@ -49,13 +50,6 @@ void inspect_facts_release(inspect_facts *facts)
 
 /* --- orders --- */
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static td_status push_order(inspect_graph *graph, const inspect_order *made)
 {
     td_context *context = graph->problem->context;
@@ -97,13 +91,13 @@ static td_status run_orderer(inspect_graph *graph, const char *name, const sched
     if (made.order == NULL)
         return td_fail_memory(context);
     sched_report report;
-    const double start = seconds_now();
+    const double start = td_seconds();
     const td_status status = sched_order(graph->problem, name, search, made.order, &report);
     if (status != TD_OK) {
         td_release(context, made.order);
         return status;
     }
-    made.seconds = seconds_now() - start;
+    made.seconds = td_seconds() - start;
     made.chosen = report.chosen;
     made.lower_bound = report.lower_bound;
     return finish_order(graph, &made);

@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/arena.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 /* Steps of the first attempt at a capacity, beside those of a few placements without a dead end;
@@ -138,7 +140,7 @@ td_status sched_arena_place(td_context *context, sched_buffer *buffers, size_t c
     arena_problem problem;
     arena_effort effort = {.work_limit = options->work_limit};
     if (options->time_limit > 0)
-        effort.deadline = arena_now() + options->time_limit;
+        effort.deadline = td_seconds() + options->time_limit;
     if (effort.work_limit == 0)
         effort.work_limit = options->time_limit > 0 ? UINT64_MAX : SCHED_USUAL_ARENA_WORK;
     sched_arena_report result = {0};

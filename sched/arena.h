@@ -85,10 +85,9 @@ td_status arena_greedy(arena_part *part, int64_t goal);
 
 typedef struct arena_effort {
     uint64_t work, work_limit; /* steps taken so far, and allowed */
-    double deadline;           /* on the clock of arena_now; 0: none */
+    double deadline;           /* of td_seconds; 0: none */
 } arena_effort;
 
-double arena_now(void);
 bool arena_effort_spent(const arena_effort *effort);
 
 /* A search keeps what it has learnt about a part from one capacity to the next. */

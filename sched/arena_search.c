@@ -10,8 +10,9 @@
  * most is placed first. A clause for the empty placement proves that nothing fits. */
 #include "sched/arena_state.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
-#include <time.h>
 
 /* Nodes of the first run, beside two for each item, and the growth from run to run. */
 #define FIRST_NODES 1000
@@ -35,17 +36,10 @@ struct arena_search {
     int64_t *most_live;               /* by item: the largest sum of sizes where it is alive */
 };
 
-double arena_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 bool arena_effort_spent(const arena_effort *effort)
 {
     return effort->work >= effort->work_limit ||
-           (effort->deadline > 0 && arena_now() >= effort->deadline);
+           (effort->deadline > 0 && td_seconds() >= effort->deadline);
 }
 
 void arena_search_release(arena_search *search)
@@ -240,7 +234,7 @@ static void keep_offsets(arena_search *search)
 static bool run_spent(const arena_effort *effort, uint64_t work, uint64_t node)
 {
     return work >= effort->work_limit - effort->work ||
-           (effort->deadline > 0 && node % 512 == 511 && arena_now() >= effort->deadline);
+           (effort->deadline > 0 && node % 512 == 511 && td_seconds() >= effort->deadline);
 }
 
 /* One run from the empty placement, ended after that many nodes. */

@@ -30,10 +30,12 @@ uint64_t sched_lower_bound(const sched_problem *problem)
         const uint32_t *inputs = sched_inputs(problem, i);
         uint64_t step = node->workspace;
         bool reused = node->view_of >= 0;
+        bool may_share = false; /* inputs are different nodes: only views lie in one buffer */
         for (uint32_t k = 0; k < node->input_count; k++) {
             const uint32_t root = view_root(problem, inputs[k]);
             bool counted = false;
-            for (uint32_t j = 0; j < k; j++)
+            may_share = may_share || root != inputs[k];
+            for (uint32_t j = 0; may_share && j < k; j++)
                 counted = counted || view_root(problem, inputs[j]) == root;
             step += counted ? 0 : problem->nodes[root].bytes;
             /* An input may lie in a larger buffer that was taken over, so any may do. */

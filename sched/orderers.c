@@ -43,7 +43,7 @@ sched_effort sched_effort_of(const sched_options *options)
     else if (options->time_limit <= 0)
         effort.work = SCHED_USUAL_WORK;
     if (options->time_limit > 0)
-        effort.deadline = sched_now() + options->time_limit;
+        effort.deadline = td_seconds() + options->time_limit;
     return effort;
 }
 

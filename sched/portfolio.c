@@ -27,7 +27,7 @@ static const char *const quick[] = {"file", "dfs", "greedy", "postorder", "liu"}
 #define WHOLE_WIDTH 128
 
 /* What is proved within so many steps is proved before wide beams run. */
-#define EARLY_STEPS UINT64_C(30000000)
+#define EARLY_STEPS UINT64_C(250000000)
 
 typedef struct best_order {
     const sched_problem *problem;
@@ -199,20 +199,32 @@ static td_status climb(portfolio *self, part *p, uint64_t seed, sched_effort *ef
                        &self->chosen);
 }
 
+static td_status stretch(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    const uint64_t peak = p->improved.peak;
+    TD_TRY(sched_improve_locally(&p->improved, p->width, seed, effort));
+    if (p->improved.peak < peak)
+        self->chosen = "search";
+    return TD_OK;
+}
+
 /* Where stretches find nothing more: beams over the part and proofs. */
 static td_status improve_whole(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
     sched_improved *improved = &p->improved;
-    const uint64_t peak = improved->peak;
+    uint64_t peak = improved->peak;
     if (self->strategy->with_beams) {
         if (p->round == 0)
             TD_TRY(sched_prove_within(&p->proof, improved, p->width * WHOLE_WIDTH, EARLY_STEPS,
                                       effort));
-        const uint64_t before = improved->peak;
-        if (!effort->spent && before > improved->bound)
+        if (improved->peak < peak)
+            self->chosen = "search";
+        peak = improved->peak;
+        if (!effort->spent && peak > improved->bound)
             TD_TRY(climb(self, p, seed, effort));
-        if (improved->peak < before)
-            return TD_OK; /* stretches first */
+        if (improved->peak < peak)
+            TD_TRY(stretch(self, p, seed, effort));
+        peak = improved->peak;
     }
     TD_TRY(sched_prove(&p->proof, improved, p->width * WHOLE_WIDTH, effort));
     if (improved->peak < peak)
@@ -225,11 +237,8 @@ static td_status improve_whole(portfolio *self, part *p, uint64_t seed, sched_ef
 static td_status improve_part(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
     sched_improved *improved = &p->improved;
-    const uint64_t peak = improved->peak;
     improved->bound = self->bound;
-    TD_TRY(sched_improve_locally(improved, p->width, seed + p->round, effort));
-    if (improved->peak < peak)
-        self->chosen = "search";
+    TD_TRY(stretch(self, p, seed + p->round, effort));
     if (improved->is_stuck) {
         if (p->round % ROUNDS == 0)
             TD_TRY(improve_whole(self, p, seed, effort));

@@ -33,10 +33,11 @@ static void settle(sched_effort *whole, const sched_effort *part, uint64_t steps
 static td_status begin(sched_proof *self, sched_improved *order, sched_effort *effort)
 {
     const sched_core *core = order->core;
+    const bool whole = effort->work >= BOUND_STEPS; /* else what is cut off is tried again */
     sched_effort part = share(effort, BOUND_STEPS);
     TD_TRY(sched_bound_by_cuts(core, order->units, &part, &order->bound));
     settle(effort, &part, BOUND_STEPS);
-    self->begun = true;
+    self->begun = whole || !part.spent;
     return TD_OK;
 }
 

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* See element_types.h.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/openvino/element_types.h"
 
 #include <string.h>

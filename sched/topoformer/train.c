@@ -265,7 +265,7 @@ static void report_step(const trainer *self)
         "%.0f s\n",
         self->adam.step, sum.learned, sum.lessons, sum.loss / fmax(1, 0.5 * sum.lessons),
         sum.gain / fmax(1, sum.lessons), sum.spread / fmax(1, sum.policies),
-        sched_now() - self->start);
+        td_seconds() - self->start);
     fflush(self->training->log);
 }
 
@@ -313,7 +313,7 @@ static bool is_late(const trainer *self)
 {
     const topo_training *training = self->training;
     bool late = self->adam.step == training->until ||
-                (training->time_limit > 0 && sched_now() - self->start > training->time_limit);
+                (training->time_limit > 0 && td_seconds() - self->start > training->time_limit);
     topo_team_share(self->team, &late, sizeof late);
     return late;
 }
@@ -388,7 +388,7 @@ td_status topo_train(td_context *context, const topo_training *training, topo_mo
                     .team = training->team == NULL ? &alone : training->team,
                     .model = &latest,
                     .validation = {.context = context},
-                    .start = sched_now()};
+                    .start = td_seconds()};
     self.adam.averaged = &self.averaged;
     pthread_mutex_init(&self.lock, NULL);
     td_status status = agree(&self, open_trainer(&self));

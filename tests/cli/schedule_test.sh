@@ -83,6 +83,9 @@ write sum.graphml "$(for i in $(seq 1025); do node "n$i" 9007199254740992; done)
 check sizes_that_overflow_are_refused refused 1 'sizes add up to over 2\^63' "$tandem" schedule sum.graphml
 echo nobody >wrong.txt
 check an_unknown_id_is_refused refused 1 'wrong.txt: line 1: the graph has no node "nobody"' "$tandem" schedule layered.graphml --order wrong.txt
+printf 'n0\0tail\n' >zero.txt
+check a_zero_byte_ends_no_id refused 1 'zero.txt: line 1: the graph has no node' "$tandem" schedule layered.graphml --order zero.txt
+check training_asks_for_its_output_first refused 1 'nowhere/parameters.bin: cannot write here' timeout 10 "$tandem" train-orderer -o nowhere/parameters.bin
 sed -n '1,5p' order.txt >short.txt
 check a_short_order_is_refused refused 1 'short.txt: 5 nodes are listed; the graph has 300' "$tandem" schedule layered.graphml --order short.txt
 tac order.txt >backward.txt
