@@ -38,7 +38,7 @@
 #define RT_CHOOSE_BINS     9u /* of confidence; the last one: not known */
 #define RT_CHOOSE_CHILDREN 8u /* most of one node */
 #define RT_CHOOSE_REGIMES  4u /* ranges of temperature, whose acceptances are kept apart */
-#define RT_CHOOSE_POINTS   9u
+#define RT_CHOOSE_POINTS   9u /* probabilities i / 8 of a path, at which its worth is known */
 
 /* What is believed about drafts at some range of temperatures. */
 typedef struct rt_regime {

@@ -19,7 +19,7 @@ static const struct beam {
     {"topoformer", true, true, 8},
     {"topoformer", false, true, 8},
     {"beam-backward", true, false, 1},
-    {"beam", false, false, 1},
+    {"beam", false, false, 4},
 };
 
 /* --- ranks of a part --- */

@@ -188,17 +188,7 @@ static td_status assemble(portfolio *self, uint32_t *order)
     return TD_OK;
 }
 
-/* Beams over the part; its learned ranks are computed the first time. */
-static td_status climb(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
-{
-    if (!p->has_ranks)
-        TD_TRY(sched_learn_ranks(self->problem, &self->whole, &p->core, self->units + p->begin,
-                                 effort, &p->ranks));
-    p->has_ranks = true;
-    return sched_climb(&p->improved, &p->ranks, p->width * WHOLE_WIDTH, seed, effort,
-                       &self->chosen);
-}
-
+/* One attempt in stretches. */
 static td_status stretch(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
     const uint64_t peak = p->improved.peak;
@@ -208,28 +198,39 @@ static td_status stretch(portfolio *self, part *p, uint64_t seed, sched_effort *
     return TD_OK;
 }
 
+static td_status prove(portfolio *self, part *p, uint64_t steps, sched_effort *effort)
+{
+    const uint64_t peak = p->improved.peak;
+    TD_TRY(sched_prove(&p->proof, &p->improved, p->width * WHOLE_WIDTH, steps, effort));
+    if (p->improved.peak < peak)
+        self->chosen = "search";
+    return TD_OK;
+}
+
+/* Beams over the part, and stretches of what they find. */
+static td_status climb(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    const uint64_t peak = p->improved.peak;
+    if (effort->spent || peak <= p->improved.bound)
+        return TD_OK;
+    if (!p->has_ranks)
+        TD_TRY(sched_learn_ranks(self->problem, &self->whole, &p->core, self->units + p->begin,
+                                 effort, &p->ranks));
+    p->has_ranks = true;
+    TD_TRY(
+        sched_climb(&p->improved, &p->ranks, p->width * WHOLE_WIDTH, seed, effort, &self->chosen));
+    return p->improved.peak < peak ? stretch(self, p, seed, effort) : TD_OK;
+}
+
 /* Where stretches find nothing more: beams over the part and proofs. */
 static td_status improve_whole(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
-    sched_improved *improved = &p->improved;
-    uint64_t peak = improved->peak;
     if (self->strategy->with_beams) {
         if (p->round == 0)
-            TD_TRY(sched_prove_within(&p->proof, improved, p->width * WHOLE_WIDTH, EARLY_STEPS,
-                                      effort));
-        if (improved->peak < peak)
-            self->chosen = "search";
-        peak = improved->peak;
-        if (!effort->spent && peak > improved->bound)
-            TD_TRY(climb(self, p, seed, effort));
-        if (improved->peak < peak)
-            TD_TRY(stretch(self, p, seed, effort));
-        peak = improved->peak;
+            TD_TRY(prove(self, p, EARLY_STEPS, effort));
+        TD_TRY(climb(self, p, seed, effort));
     }
-    TD_TRY(sched_prove(&p->proof, improved, p->width * WHOLE_WIDTH, effort));
-    if (improved->peak < peak)
-        self->chosen = "search";
-    return TD_OK;
+    return prove(self, p, UINT64_MAX, effort);
 }
 
 /* One attempt at a part in stretches; each width is tried with several ways to break ties before a

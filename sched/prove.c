@@ -127,8 +127,8 @@ static td_status bisect(const sched_proof *self, sched_improved *order, uint32_t
     return TD_OK;
 }
 
-td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
-                      sched_effort *effort)
+static td_status attempt(sched_proof *self, sched_improved *order, uint32_t width,
+                         sched_effort *effort)
 {
     bool decided = true;
     if (!self->begun)
@@ -143,11 +143,11 @@ td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
     return TD_OK;
 }
 
-td_status sched_prove_within(sched_proof *self, sched_improved *order, uint32_t width,
-                             uint64_t steps, sched_effort *effort)
+td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width, uint64_t steps,
+                      sched_effort *effort)
 {
     sched_effort part = share(effort, steps);
-    TD_TRY(sched_prove(self, order, width, &part));
+    TD_TRY(attempt(self, order, width, &part));
     settle(effort, &part, steps);
     return TD_OK;
 }

@@ -15,13 +15,10 @@ typedef struct sched_proof {
 /* Raises order->bound by cuts, narrows the choice by what every order below order->peak has in
  * common, and searches what is left, both ways, with `width` sets of each level. A better order
  * replaces order->units; where there is none, order->bound becomes the peak. When that remains
- * open, the same is asked of peaks between. Attempts may be repeated with larger widths. */
-td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width,
+ * open, the same is asked of peaks between. At most `steps` of the effort are taken. Attempts may
+ * be repeated with larger widths. */
+td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width, uint64_t steps,
                       sched_effort *effort);
-
-/* The same with at most `steps` of the effort. */
-td_status sched_prove_within(sched_proof *self, sched_improved *order, uint32_t width,
-                             uint64_t steps, sched_effort *effort);
 void sched_proof_release(sched_proof *self);
 
 #endif

@@ -189,13 +189,5 @@ static td_status import_into(ir_module *module, const char *path, const fe_optio
 td_status fe_import_gguf(td_context *context, const char *path, const fe_options *options,
                          fe_model *model)
 {
-    ir_module *module;
-    fe_model imported = {0};
-    TD_TRY(ir_module_create(context, "llama", &module));
-    const td_status status = import_into(module, path, options, &imported);
-    if (status != TD_OK)
-        ir_module_release(module);
-    else
-        *model = imported;
-    return status;
+    return fe_llama_import(context, path, options, import_into, model);
 }

@@ -354,3 +354,17 @@ td_status fe_llama_build(ir_module *module, const char *path, const fe_llama *ll
     model->context_length = bounded.context_length;
     return TD_OK;
 }
+
+td_status fe_llama_import(td_context *context, const char *path, const fe_options *options,
+                          fe_llama_reader *read, fe_model *model)
+{
+    ir_module *module;
+    fe_model imported = {0};
+    TD_TRY(ir_module_create(context, "llama", &module));
+    const td_status status = read(module, path, options, &imported);
+    if (status != TD_OK)
+        ir_module_release(module);
+    else
+        *model = imported;
+    return status;
+}

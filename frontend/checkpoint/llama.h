@@ -58,4 +58,12 @@ td_status fe_llama_build(ir_module *module, const char *path, const fe_llama *ll
                          const fe_tensors *tensors, fe_llama_naming naming,
                          const fe_options *options, fe_model *model);
 
+/* Reads a checkpoint into an empty module, and what it says about itself into *model. */
+typedef td_status fe_llama_reader(ir_module *module, const char *path, const fe_options *options,
+                                  fe_model *model);
+
+/* Imports a checkpoint into a module of its own; on failure there is none and *model stays. */
+td_status fe_llama_import(td_context *context, const char *path, const fe_options *options,
+                          fe_llama_reader *read, fe_model *model);
+
 #endif

@@ -72,7 +72,7 @@ TEST(proofs_are_right)
         sched_improved improved = {.core = &core, .units = units};
         improved.peak = sched_core_profile(&core, units, left, NULL);
         for (uint32_t width = 1; improved.bound < improved.peak && width <= 4096; width *= 4)
-            CHECK(sched_prove(&proof, &improved, width, &effort) == TD_OK);
+            CHECK(sched_prove(&proof, &improved, width, UINT64_MAX, &effort) == TD_OK);
         const uint64_t least = least_peak(&problem);
         CHECK_MESSAGE(improved.peak == least && improved.bound == least,
                       "round %d: peak %d, bound %d, least %d", round, (int)improved.peak,

@@ -51,6 +51,26 @@ static bool layered_problem(td_context *context, uint32_t nodes, uint64_t seed,
     return status == TD_OK;
 }
 
+/* A graph on which neither other beams nor stretches find what learned ranks do, within a limit of
+ * work that holds everywhere; and one so small that no ranks are computed. */
+TEST(auto_takes_the_learned_order_where_it_is_best)
+{
+    static uint32_t order[400];
+    td_context context;
+    sched_problem problem;
+    sched_report report;
+    td_context_init(&context);
+    const sched_options options = {.work_limit = 450000000};
+    CHECK(layered_problem(&context, 400, 1, &problem));
+    CHECK(sched_order(&problem, "auto", &options, order, &report) == TD_OK);
+    CHECK_STRING(report.chosen, "topoformer");
+    sched_problem_release(&problem);
+    CHECK(layered_problem(&context, 40, 1, &problem));
+    CHECK(sched_order(&problem, "auto", NULL, order, &report) == TD_OK);
+    CHECK(report.peak == report.lower_bound && strcmp(report.chosen, "topoformer") != 0);
+    sched_problem_release(&problem);
+}
+
 static uint64_t peak_of(const sched_problem *problem, const char *row)
 {
     static uint32_t order[100000];
@@ -236,6 +256,7 @@ TEST(parameters_survive_a_file_and_damage_is_refused)
     damaged[8] = 255;
     CHECK(topo_model_parse(&context, "x", damaged, sizeof damaged, &read) == TD_INVALID);
     topo_model_release(&context, &model);
+    topo_model_release(&context, &read);
     CHECK(topo_model_read(&context, "/nowhere/parameters.bin", &read) == TD_IO);
 }
 
