@@ -122,13 +122,6 @@ static td_status read_buffers(td_context *context, const fe_buffer_table *table,
 
 /* --- results --- */
 
-static double gap_percent(const sched_arena_report *report)
-{
-    return report->bytes <= report->bound
-               ? 0
-               : 100 * (double)(report->bytes - report->bound) / (double)report->bound;
-}
-
 static void print_report(const arena_options *options, size_t buffer_count,
                          const sched_arena_report *report, double seconds)
 {
@@ -139,8 +132,8 @@ static void print_report(const arena_options *options, size_t buffer_count,
                ", \"gap_percent\": %.4f, \"optimal\": %s, \"capacity\": %" PRIu64
                ", \"steps\": %" PRIu64 ", \"seconds\": %.3f}\n",
                buffer_count, report->parts, report->live_peak, report->bound, report->bytes,
-               gap_percent(report), optimal ? "true" : "false", options->capacity, report->work,
-               seconds);
+               sched_gap_percent(report->bytes, report->bound), optimal ? "true" : "false",
+               options->capacity, report->work, seconds);
         return;
     }
     printf("%s: %zu buffers, %zu part%s\n", options->path, buffer_count, report->parts,
@@ -152,7 +145,7 @@ static void print_report(const arena_options *options, size_t buffer_count,
     if (optimal)
         printf("optimal\n");
     else
-        printf("%.2f %% above the bound\n", gap_percent(report));
+        printf("%.2f %% above the bound\n", sched_gap_percent(report->bytes, report->bound));
     printf("  time         %18.3f s\n", seconds);
 }
 

@@ -92,12 +92,6 @@ static const struct argp argp = {
 
 /* --- one row --- */
 
-static double gap(const sched_report *report)
-{
-    const uint64_t bound = report->lower_bound > 0 ? report->lower_bound : 1;
-    return report->peak <= bound ? 0 : 100 * (double)(report->peak - bound) / (double)bound;
-}
-
 static void print_row(const schedule_options *options, const char *name, const sched_report *report,
                       double seconds, bool first)
 {
@@ -108,11 +102,13 @@ static void print_row(const schedule_options *options, const char *name, const s
                 ", \"lower_bound\": %" PRIu64 ", \"gap_percent\": %.4f, \"optimal\": %s, "
                 "\"seconds\": %.3f, \"units\": %u, \"parts\": %u}",
                 first ? "" : ",", name, report->chosen, report->peak, report->lower_bound,
-                gap(report), optimal ? "true" : "false", seconds, report->units, report->parts);
+                sched_gap_percent(report->peak, report->lower_bound), optimal ? "true" : "false",
+                seconds, report->units, report->parts);
         return;
     }
     fprintf(options->out, "  %-14s %18" PRIu64 " %18" PRIu64 " %8.2f %% %8.2f s  %s%s%s\n", name,
-            report->peak, report->lower_bound, gap(report), seconds, optimal ? "optimal" : "",
+            report->peak, report->lower_bound, sched_gap_percent(report->peak, report->lower_bound),
+            seconds, optimal ? "optimal" : "",
             strcmp(report->chosen, name) == 0 ? ""
             : optimal                         ? ", by "
                                               : "by ",

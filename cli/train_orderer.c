@@ -7,12 +7,14 @@
 #include "cli/graph_file.h"
 #include "sched/topoformer/train.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST_FILES  64
 #define MOST_WIDTHS 8
+#define GRAPH_SHARE 0.25 /* of the examples, where files are given beside layered graphs */
 
 typedef struct train_options {
     topo_training training;
@@ -110,6 +112,41 @@ static void parse_graphs(train_options *options, struct argp_state *state, const
                         text);
 }
 
+/* Options that only set a whole number of the training. */
+static const struct count_option {
+    int key;
+    const char *name;
+    size_t field; /* offset of a uint32_t in topo_training */
+    uint64_t (*read)(struct argp_state *, const char *, const char *, uint64_t);
+    uint64_t largest;
+} count_options[] = {
+    {KEY_STEPS, "--steps", offsetof(topo_training, steps), cli_parse_number, 100000000},
+    {KEY_UNTIL, "--until", offsetof(topo_training, until), cli_parse_number, 100000000},
+    {KEY_BATCH, "--batch", offsetof(topo_training, batch), cli_parse_count, 4096},
+    {KEY_THREADS, "--threads", offsetof(topo_training, threads), cli_parse_count, 256},
+    {KEY_SAMPLES, "--samples", offsetof(topo_training, samples), cli_parse_count, 10000},
+    {KEY_LAYERS, "--layers", offsetof(topo_training, shape.layers), cli_parse_count, TOPO_LAYERS},
+    {KEY_VALIDATE, "--validate-every", offsetof(topo_training, validate_every), cli_parse_count,
+     1000000},
+    {KEY_VALIDATION, "--validation", offsetof(topo_training, validation_count), cli_parse_count,
+     10000},
+};
+
+static error_t parse_count_option(int key, const char *argument, struct argp_state *state,
+                                  topo_training *training)
+{
+    for (size_t i = 0; i < TD_COUNT_OF(count_options); i++) {
+        const struct count_option *option = &count_options[i];
+        if (option->key != key)
+            continue;
+        const uint32_t count =
+            (uint32_t)option->read(state, option->name, argument, option->largest);
+        memcpy((char *)training + option->field, &count, sizeof count);
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     train_options *options = state->input;
@@ -117,18 +154,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case KEY_GRAPHS:
         parse_graphs(options, state, argument);
-        return 0;
-    case KEY_STEPS:
-        training->steps = (uint32_t)cli_parse_number(state, "--steps", argument, 100000000);
-        return 0;
-    case KEY_UNTIL:
-        training->until = (uint32_t)cli_parse_number(state, "--until", argument, 100000000);
-        return 0;
-    case KEY_BATCH:
-        training->batch = (uint32_t)cli_parse_count(state, "--batch", argument, 4096);
-        return 0;
-    case KEY_THREADS:
-        training->threads = (uint32_t)cli_parse_count(state, "--threads", argument, 256);
         return 0;
     case KEY_SEED:
         training->seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
@@ -139,9 +164,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_REINFORCE:
         training->policy_share =
             strcmp(argument, "0") == 0 ? 0 : parse_positive(state, "--reinforce", argument, 1);
-        return 0;
-    case KEY_SAMPLES:
-        training->samples = (uint32_t)cli_parse_count(state, "--samples", argument, 10000);
         return 0;
     case KEY_TEMPERATURE:
         training->temperature = parse_positive(state, "--temperature", argument, 100);
@@ -158,20 +180,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_usage_error(state, "--width: %s: expected a multiple of 8", argument);
         training->shape.hidden = 2 * training->shape.width;
         return 0;
-    case KEY_LAYERS:
-        training->shape.layers =
-            (uint32_t)cli_parse_count(state, "--layers", argument, TOPO_LAYERS);
-        return 0;
     case KEY_CHECKPOINT:
         training->checkpoint = argument;
-        return 0;
-    case KEY_VALIDATE:
-        training->validate_every =
-            (uint32_t)cli_parse_count(state, "--validate-every", argument, 1000000);
-        return 0;
-    case KEY_VALIDATION:
-        training->validation_count =
-            (uint32_t)cli_parse_count(state, "--validation", argument, 10000);
         return 0;
     case KEY_TIME:
         training->time_limit = parse_positive(state, "--time-limit", argument, 1e7);
@@ -184,7 +194,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_usage_error(state, "-o FILE is missing");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_count_option(key, argument, state, training);
     }
 }
 
@@ -229,7 +239,7 @@ static td_status train(td_context *context, train_options *options)
     topo_model model;
     options->training.graphs = problems.items;
     options->training.graph_count = problems.count;
-    options->training.graph_share = options->layered ? 0.25 : 1;
+    options->training.graph_share = options->layered ? GRAPH_SHARE : 1;
     status = topo_team_agree(team, context, status);
     if (status == TD_OK)
         status = topo_train(context, &options->training, &model);

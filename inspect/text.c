@@ -14,11 +14,8 @@ static void write_orders(const inspect_graph *graph, FILE *stream)
     fprintf(stream, "  %-14s %18s %12s %10s\n", "order", "peak bytes", "above bound", "at step");
     for (size_t i = 0; i < graph->order_count; i++) {
         const inspect_order *order = &graph->orders[i];
-        const uint64_t bound = graph->lower_bound > 0 ? graph->lower_bound : 1;
-        const uint64_t above =
-            order->trace.peak > graph->lower_bound ? order->trace.peak - graph->lower_bound : 0;
         fprintf(stream, "  %-14s %18" PRIu64 " %10.2f %% %10u%s\n", order->name, order->trace.peak,
-                100 * (double)above / (double)bound,
+                sched_gap_percent(order->trace.peak, graph->lower_bound),
                 inspect_peak_step(order, graph->problem->node_count),
                 order->trace.peak == graph->lower_bound ? "  optimal" : "");
     }

@@ -10,36 +10,17 @@
 
 #include <string.h>
 
-/* Priorities of nodes to those of units: the sum of the members'. */
-static td_status unit_priorities(const sched_core *core, const double *by_node, double **by_unit)
-{
-    *by_unit = NULL;
-    if (by_node == NULL)
-        return TD_OK;
-    *by_unit = td_allocate(core->context, (core->unit_count + (size_t)1) * sizeof **by_unit);
-    if (*by_unit == NULL)
-        return td_fail_memory(core->context);
-    for (uint32_t u = 0; u < core->unit_count; u++)
-        sched_for_each(node, &core->members, u)(*by_unit)[u] += by_node[core->origin[*node]];
-    return TD_OK;
-}
-
 static td_status search_whole(const sched_core *core, const sched_options *options, bool backward,
                               uint64_t floor, uint32_t *units)
 {
-    sched_search search = {.backward = backward,
-                           .width = options->width == 0 ? SCHED_USUAL_WIDTH : options->width,
-                           .bound = UINT64_MAX,
-                           .floor = floor,
-                           .seed = options->seed};
+    const sched_search search = {.backward = backward,
+                                 .width = options->width == 0 ? SCHED_USUAL_WIDTH : options->width,
+                                 .bound = UINT64_MAX,
+                                 .floor = floor,
+                                 .seed = options->seed};
     sched_effort effort = {.work = UINT64_MAX}; /* a beam by itself runs to its end */
     sched_outcome outcome;
-    double *priorities;
-    TD_TRY(unit_priorities(core, options->priorities, &priorities));
-    search.priorities = priorities;
-    const td_status status = sched_search_run(core, &search, &effort, units, &outcome);
-    td_release(core->context, priorities);
-    return status;
+    return sched_search_run(core, &search, &effort, units, &outcome);
 }
 
 static td_status order_beam(const sched_problem *problem, const sched_options *options,

@@ -95,12 +95,17 @@ typedef struct sched_options {
     uint32_t samples;    /* of `topoformer` */
     bool unreduced;      /* `beam` and `beam-backward` search the graph as it is, as a measure of
                             what reductions are worth */
-    const double *priorities; /* by node, or NULL: bytes by which a beam prefers sets that end with
-                                 the node, such as learned ones */
 } sched_options;
 
 /* About a fifth of a second. */
 #define SCHED_USUAL_WORK UINT64_C(20000000)
+
+/* By how much `bytes` is above a bound of it, in percent of the bound. */
+static inline double sched_gap_percent(uint64_t bytes, uint64_t bound)
+{
+    const uint64_t least = bound > 0 ? bound : 1;
+    return bytes <= least ? 0 : 100 * (double)(bytes - least) / (double)least;
+}
 
 /* What an orderer tells beside its order. */
 typedef struct sched_report {

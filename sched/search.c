@@ -245,7 +245,7 @@ static void compact(searcher *s, const level *from)
                !same_set(s, from, &s->candidates.items[s->table[slot] - 1], next))
             slot = (slot + 1) & (s->table_size - 1);
         if (s->table[slot] != 0) {
-            /* The same set, reached with less: ranks may differ when priorities do. */
+            /* The same set, reached with less: ranks may differ when weights do. */
             candidate *old = &s->candidates.items[s->table[slot] - 1];
             if (next->peak < old->peak)
                 *old = *next;
@@ -300,8 +300,6 @@ static td_status add_candidate(searcher *s, const level *from, uint32_t parent, 
     if (next.peak < search->floor)
         next.peak = search->floor;
     next.rank = (double)(search->peak_first ? next.peak : next.live) + (double)next.learned;
-    if (search->priorities != NULL)
-        next.rank -= search->priorities[m->unit];
     if (search->seed != 0)
         next.tie = mix(next.hash ^ search->seed);
     if (s->has_cutoff && before(&s->cutoff, &next))

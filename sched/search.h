@@ -22,9 +22,8 @@ typedef struct sched_search {
     uint64_t floor;  /* peaks up to here are equally good: nobody can, or need, do better */
     bool peak_first; /* rank sets by their peak so far, then by live memory; else reversed */
     uint64_t seed;   /* 0: ties fall as in the file; else at random */
-    const double *priorities;  /* by unit, or NULL: bytes by which a set that ends with the unit
-                                  ranks better; they change what a beam keeps, never what is right */
-    const int64_t *potentials; /* by unit, or NULL: bytes that a set ranks worse for holding it */
+    const int64_t *potentials; /* by unit, or NULL: bytes that a set ranks worse for holding it;
+                                  they change what a beam keeps, never what is right */
     const int64_t *weights;    /* by group, or NULL: bytes that it ranks as more than its size */
     const sched_watch *watch;  /* or NULL */
 } sched_search;
