@@ -58,10 +58,10 @@ td_status inspect_write_chrome_trace(const inspect_facts *facts, FILE *stream)
     fputs("{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tandem\":\"" TANDEM_VERSION
           "\",\"time\":\"a step is a microsecond\"},\"traceEvents\":[",
           stream);
-    for (size_t g = 0; g < facts->graph_count; g++)
-        for (size_t o = 0; o < facts->graphs[g].order_count; o++) {
-            const inspect_graph *graph = &facts->graphs[g];
-            const inspect_order *order = &graph->orders[o];
+    for (size_t g = 0; g < facts->graphs.count; g++)
+        for (size_t o = 0; o < facts->graphs.items[g].orders.count; o++) {
+            const inspect_graph *graph = &facts->graphs.items[g];
+            const inspect_order *order = &graph->orders.items[o];
             const uint32_t count = graph->problem->node_count;
             name_process(graph, order, ++process, stream);
             for (uint32_t step = 0; step < count; step++)

@@ -123,9 +123,9 @@ static td_status write_graph(const inspect_graph *graph, inspect_detail detail, 
     TD_TRY(write_nodes(graph, stream));
     fprintf(stream, ",\"arena\":%zu,\"first_step\":%u,\"shown\":%zu,\"orders\":[", graph->arena,
             graph->first_step, graph->shown);
-    for (size_t i = 0; i < graph->order_count; i++) {
+    for (size_t i = 0; i < graph->orders.count; i++) {
         fputs(inspect_json_comma(i), stream);
-        write_order(graph, &graph->orders[i], detail, stream);
+        write_order(graph, &graph->orders.items[i], detail, stream);
     }
     fputs("]}", stream);
     return TD_OK;
@@ -136,27 +136,27 @@ static td_status write_graph(const inspect_graph *graph, inspect_detail detail, 
 /* Buffers of no node have node -1 and a name in `runtime`, in their order. */
 static void write_arena(const inspect_arena *arena, FILE *stream)
 {
-    const size_t count = arena->count;
-    const sched_buffer *buffers = arena->buffers;
+    const size_t count = arena->buffers.count;
+    const sched_buffer *buffers = arena->buffers.items;
     fprintf(stream,
             "\n{\"bytes\":%" PRIu64 ",\"live_peak\":%" PRIu64 ",\"bound\":%" PRIu64
             ",\"alignment\":%d,\"steps\":%u",
             arena->bytes, arena->live_peak, arena->bound, SCHED_ALIGNMENT, arena->steps);
     fputs(",\"runtime\":[", stream);
     for (size_t i = 0, written = 0; i < count; i++)
-        if (arena->placed[i].node == INSPECT_NO_NODE) {
+        if (arena->placed.items[i].node == INSPECT_NO_NODE) {
             fputs(inspect_json_comma(written++), stream);
-            inspect_json_string(stream, arena->placed[i].name);
+            inspect_json_string(stream, arena->placed.items[i].name);
         }
     fputs("],\"node\":[", stream);
     for (size_t i = 0; i < count; i++) {
-        const uint32_t node = arena->placed[i].node;
+        const uint32_t node = arena->placed.items[i].node;
         fprintf(stream, "%s%" PRId64, inspect_json_comma(i),
                 node == INSPECT_NO_NODE ? INT64_C(-1) : (int64_t)node);
     }
     fputc(']', stream);
-    WRITE_COLUMN(stream, "graph", i, count, arena->placed[i].graph);
-    WRITE_SUBSET(stream, "workspace", i, count, arena->placed[i].workspace);
+    WRITE_COLUMN(stream, "graph", i, count, arena->placed.items[i].graph);
+    WRITE_SUBSET(stream, "workspace", i, count, arena->placed.items[i].workspace);
     WRITE_COLUMN(stream, "bytes_of", i, count, buffers[i].size);
     WRITE_COLUMN(stream, "offset", i, count, buffers[i].offset);
     WRITE_COLUMN(stream, "first", i, count, buffers[i].lower);
@@ -190,14 +190,14 @@ td_status inspect_write_json(const inspect_facts *facts, inspect_detail detail, 
     fputc(',', stream);
     write_pair(stream, "source", facts->source);
     fputs(",\"graphs\":[", stream);
-    for (size_t i = 0; i < facts->graph_count; i++) {
+    for (size_t i = 0; i < facts->graphs.count; i++) {
         fputs(inspect_json_comma(i), stream);
-        TD_TRY(write_graph(&facts->graphs[i], detail, stream));
+        TD_TRY(write_graph(&facts->graphs.items[i], detail, stream));
     }
     fputs("\n],\"arenas\":[", stream);
-    for (size_t i = 0; i < facts->arena_count; i++) {
+    for (size_t i = 0; i < facts->arenas.count; i++) {
         fputs(inspect_json_comma(i), stream);
-        write_arena(&facts->arenas[i], stream);
+        write_arena(&facts->arenas.items[i], stream);
     }
     fputs("\n],\"budget\":", stream);
     if (facts->budget.part_count == 0)

@@ -22,27 +22,27 @@ static void release_order(td_context *context, inspect_order *order)
 
 static void release_graph(td_context *context, inspect_graph *graph)
 {
-    for (size_t i = 0; i < graph->order_count; i++)
-        release_order(context, &graph->orders[i]);
-    td_release(context, graph->orders);
+    for (size_t i = 0; i < graph->orders.count; i++)
+        release_order(context, &graph->orders.items[i]);
+    td_array_release(context, &graph->orders);
     td_release(context, graph->ops);
 }
 
 void inspect_facts_release(inspect_facts *facts)
 {
     td_context *context = facts->context;
-    for (size_t g = 0; g < facts->graph_count; g++)
-        release_graph(context, &facts->graphs[g]);
-    for (size_t a = 0; a < facts->arena_count; a++) {
-        td_release(context, facts->arenas[a].placed);
-        td_release(context, facts->arenas[a].buffers);
+    for (size_t g = 0; g < facts->graphs.count; g++)
+        release_graph(context, &facts->graphs.items[g]);
+    for (size_t a = 0; a < facts->arenas.count; a++) {
+        td_array_release(context, &facts->arenas.items[a].placed);
+        td_array_release(context, &facts->arenas.items[a].buffers);
     }
     for (size_t p = 0; p < facts->problems.count; p++) {
         sched_problem_release(facts->problems.items[p]);
         td_release(context, facts->problems.items[p]);
     }
-    td_release(context, facts->graphs);
-    td_release(context, facts->arenas);
+    td_array_release(context, &facts->graphs);
+    td_array_release(context, &facts->arenas);
     td_array_release(context, &facts->problems);
     td_arena_release(&facts->strings);
     memset(facts, 0, sizeof *facts);
@@ -53,16 +53,8 @@ void inspect_facts_release(inspect_facts *facts)
 static td_status push_order(inspect_graph *graph, const inspect_order *made)
 {
     td_context *context = graph->problem->context;
-    const size_t count = graph->order_count;
-    inspect_order *orders = td_allocate(context, (count + 1) * sizeof *orders);
-    if (orders == NULL)
+    if (!td_array_push(context, &graph->orders, *made))
         return td_fail_memory(context);
-    if (count > 0)
-        memcpy(orders, graph->orders, count * sizeof *orders);
-    orders[count] = *made;
-    td_release(context, graph->orders);
-    graph->orders = orders;
-    graph->order_count++;
     if (made->lower_bound > graph->lower_bound)
         graph->lower_bound = made->lower_bound;
     return TD_OK;
@@ -120,8 +112,8 @@ td_status inspect_add_given(inspect_graph *graph, const char *name, const uint32
 
 static bool has_order(const inspect_graph *graph, const char *name)
 {
-    for (size_t i = 0; i < graph->order_count; i++)
-        if (strcmp(graph->orders[i].name, name) == 0)
+    for (size_t i = 0; i < graph->orders.count; i++)
+        if (strcmp(graph->orders.items[i].name, name) == 0)
             return true;
     return false;
 }
@@ -151,7 +143,7 @@ static td_status run_orderers(inspect_facts *facts, const inspect_request *reque
 {
     const char *shown = request->given == NULL ? request->orderer : "";
     TD_TRY(inspect_run_others(facts, request, shown, graph));
-    graph->shown = graph->order_count;
+    graph->shown = graph->orders.count;
     if (request->given != NULL)
         return inspect_add_given(graph, "given", request->given);
     return run_orderer(graph, request->orderer, request->search);
@@ -163,11 +155,10 @@ td_status inspect_new_graph(inspect_facts *facts, const char *name, const sched_
                             const char *const *ops, inspect_graph **graph)
 {
     td_context *context = facts->context;
-    if (!td_array_grow(context, (void **)&facts->graphs, &facts->graph_capacity,
-                       sizeof *facts->graphs, facts->graph_count + 1))
+    const inspect_graph empty = {.name = name, .problem = problem};
+    if (!td_array_push(context, &facts->graphs, empty))
         return td_fail_memory(context);
-    inspect_graph *added = &facts->graphs[facts->graph_count++];
-    *added = (inspect_graph){.name = name, .problem = problem};
+    inspect_graph *added = &facts->graphs.items[facts->graphs.count - 1];
     added->ops = td_allocate(context, (problem->node_count + (size_t)1) * sizeof *added->ops);
     if (added->ops == NULL)
         return td_fail_memory(context);
@@ -184,57 +175,52 @@ td_status inspect_new_graph(inspect_facts *facts, const char *name, const sched_
 
 td_status inspect_new_arena(inspect_facts *facts, inspect_arena **arena)
 {
-    if (!td_array_grow(facts->context, (void **)&facts->arenas, &facts->arena_capacity,
-                       sizeof *facts->arenas, facts->arena_count + 1))
+    if (!td_array_push(facts->context, &facts->arenas, (inspect_arena){0}))
         return td_fail_memory(facts->context);
-    *arena = &facts->arenas[facts->arena_count++];
-    **arena = (inspect_arena){0};
+    *arena = &facts->arenas.items[facts->arenas.count - 1];
     return TD_OK;
 }
 
-td_status inspect_reserve_placed(td_context *context, inspect_arena *arena, size_t count)
-{
-    arena->placed = td_allocate(context, (count + 1) * sizeof *arena->placed);
-    arena->buffers = td_allocate(context, (count + 1) * sizeof *arena->buffers);
-    return arena->placed == NULL || arena->buffers == NULL ? td_fail_memory(context) : TD_OK;
-}
-
-void inspect_place(inspect_arena *arena, inspect_placed placed, sched_buffer buffer)
+td_status inspect_place(td_context *context, inspect_arena *arena, inspect_placed placed,
+                        sched_buffer buffer)
 {
     if (buffer.size == 0)
-        return;
-    arena->placed[arena->count] = placed;
-    arena->buffers[arena->count++] = buffer;
+        return TD_OK;
+    if (!td_array_push(context, &arena->placed, placed) ||
+        !td_array_push(context, &arena->buffers, buffer))
+        return td_fail_memory(context);
+    return TD_OK;
 }
 
 /* The buffers of a graph on its own: what each node owns, and its workspace. */
 static td_status lay_out(inspect_facts *facts, inspect_graph *graph)
 {
     const sched_problem *problem = graph->problem;
-    const inspect_order *order = &graph->orders[graph->shown];
-    const uint32_t number = (uint32_t)(graph - facts->graphs);
+    const inspect_order *order = &graph->orders.items[graph->shown];
+    td_context *context = facts->context;
+    inspect_placed placed = {.graph = (uint32_t)(graph - facts->graphs.items)};
     inspect_arena *arena;
-    graph->arena = facts->arena_count;
+    graph->arena = facts->arenas.count;
     TD_TRY(inspect_new_arena(facts, &arena));
-    TD_TRY(inspect_reserve_placed(facts->context, arena, 2 * (size_t)problem->node_count));
     arena->steps = problem->node_count;
     for (uint32_t step = 0; step < problem->node_count; step++) {
-        const uint32_t node = order->order[step];
-        inspect_placed placed = {.graph = number, .node = node};
+        const uint32_t node = placed.node = order->order[step];
+        placed.workspace = false;
         if (order->trace.owner[node] == node)
-            inspect_place(arena, placed,
-                          (sched_buffer){.size = problem->nodes[node].bytes,
-                                         .lower = order->trace.lower[node],
-                                         .upper = order->trace.upper[node]});
+            TD_TRY(inspect_place(context, arena, placed,
+                                 (sched_buffer){.size = problem->nodes[node].bytes,
+                                                .lower = order->trace.lower[node],
+                                                .upper = order->trace.upper[node]}));
         placed.workspace = true;
-        inspect_place(arena, placed,
-                      (sched_buffer){.size = problem->nodes[node].workspace,
-                                     .lower = step,
-                                     .upper = (int64_t)step + 1});
+        TD_TRY(inspect_place(context, arena, placed,
+                             (sched_buffer){.size = problem->nodes[node].workspace,
+                                            .lower = step,
+                                            .upper = (int64_t)step + 1}));
     }
     const sched_arena_options options = {.alignment = SCHED_ALIGNMENT};
     sched_arena_report report;
-    TD_TRY(sched_arena_place(facts->context, arena->buffers, arena->count, &options, &report));
+    TD_TRY(
+        sched_arena_place(context, arena->buffers.items, arena->buffers.count, &options, &report));
     arena->bytes = report.bytes;
     arena->bound = report.bound;
     arena->live_peak = report.live_peak;

@@ -27,8 +27,7 @@ typedef struct inspect_graph {
     const char *name;
     const sched_problem *problem;
     const char **ops; /* by node */
-    inspect_order *orders;
-    size_t order_count;
+    TD_ARRAY(inspect_order) orders;
     size_t shown;         /* the order that is laid out in an arena */
     uint64_t lower_bound; /* the best of the orders' */
     size_t arena;         /* where its buffers lie, */
@@ -46,9 +45,8 @@ typedef struct inspect_placed {
 
 /* The region that holds the buffers of one graph, or of all graphs of a compile. */
 typedef struct inspect_arena {
-    inspect_placed *placed;
-    sched_buffer *buffers; /* of placed[i], in steps of the arena */
-    size_t count;
+    TD_ARRAY(inspect_placed) placed;
+    TD_ARRAY(sched_buffer) buffers; /* where placed.items[i] lies, in steps of the arena */
     uint32_t steps;
     uint64_t bytes, live_peak; /* sizes rounded up to SCHED_ALIGNMENT */
     uint64_t bound;            /* no arena for these lifetimes is smaller */
@@ -76,13 +74,10 @@ typedef struct inspect_budget {
 typedef struct inspect_facts {
     td_context *context;
     const char *source; /* what was read, for headings; not copied */
-    inspect_graph *graphs;
-    size_t graph_count, graph_capacity;
-    inspect_arena *arenas;
-    size_t arena_count, arena_capacity;
-    inspect_budget budget; /* no part: not a program */
-    /* Problems made from the graphs of a program. */
-    TD_ARRAY(sched_problem *) problems;
+    TD_ARRAY(inspect_graph) graphs;
+    TD_ARRAY(inspect_arena) arenas;
+    inspect_budget budget;              /* no part: not a program */
+    TD_ARRAY(sched_problem *) problems; /* owned: those of a program's graphs */
     td_arena strings;
 } inspect_facts;
 

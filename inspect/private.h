@@ -16,9 +16,11 @@ td_status inspect_add_given(inspect_graph *graph, const char *name, const uint32
 td_status inspect_run_others(inspect_facts *facts, const inspect_request *request,
                              const char *without, inspect_graph *graph);
 
-/* Adds an arena, makes room in it, and puts a buffer in; an empty one is left out. */
+/* Adds an arena; the pointer holds until the next one is added. */
 td_status inspect_new_arena(inspect_facts *facts, inspect_arena **arena);
-td_status inspect_reserve_placed(td_context *context, inspect_arena *arena, size_t count);
-void inspect_place(inspect_arena *arena, inspect_placed placed, sched_buffer buffer);
+
+/* Puts a buffer into an arena; an empty one is left out. */
+td_status inspect_place(td_context *context, inspect_arena *arena, inspect_placed placed,
+                        sched_buffer buffer);
 
 #endif

@@ -37,9 +37,9 @@ static td_status add_planned_graph(inspect_facts *facts, const inspect_request *
         return td_fail_memory(context);
     TD_TRY(inspect_new_graph(facts, name, problem, NULL, &graph));
     TD_TRY(inspect_run_others(facts, request, "file", graph));
-    graph->shown = graph->order_count;
+    graph->shown = graph->orders.count;
     TD_TRY(inspect_add_given(graph, "planned", NULL));
-    inspect_order *order = &graph->orders[graph->shown];
+    inspect_order *order = &graph->orders.items[graph->shown];
     order->chosen = planned->orderer;
     if (planned->lower_bound > order->lower_bound)
         order->lower_bound = planned->lower_bound;
@@ -48,42 +48,14 @@ static td_status add_planned_graph(inspect_facts *facts, const inspect_request *
     return TD_OK;
 }
 
-/* Which buffers hold a result of the graph: they live through the whole round. */
-static td_status find_results(td_context *context, const inspect_graph *graph, bool **results)
+/* The plan's buffers of one graph; a node that owns none has one that is never alive. */
+static td_status place_graph(td_context *context, uint32_t number, const inspect_graph *graph,
+                             const sched_buffer *buffers, inspect_arena *arena)
 {
-    const sched_problem *problem = graph->problem;
-    *results = td_allocate(context, problem->node_count + (size_t)1);
-    if (*results == NULL)
-        return td_fail_memory(context);
-    for (uint32_t i = 0; i < problem->node_count; i++)
-        if (problem->nodes[i].persistent)
-            (*results)[graph->orders[graph->shown].trace.owner[i]] = true;
-    return TD_OK;
-}
-
-static td_status place_graph(inspect_facts *facts, size_t number, const sched_graph_plan *planned,
-                             inspect_arena *arena)
-{
-    const inspect_graph *graph = &facts->graphs[number];
-    const sched_problem *problem = graph->problem;
-    const sched_trace *trace = &graph->orders[graph->shown].trace;
-    bool *results;
-    TD_TRY(find_results(facts->context, graph, &results));
-    for (uint32_t i = 0; i < problem->node_count; i++) {
-        const ir_node *node = problem->nodes[i].node;
-        if (trace->owner[i] != i || problem->nodes[i].bytes == 0 || node->output_count == 0)
-            continue;
-        sched_buffer buffer = {.size = problem->nodes[i].bytes,
-                               .offset = planned->offset[node->outputs[0]->id],
-                               .lower = (int64_t)graph->first_step + trace->lower[i],
-                               .upper = (int64_t)graph->first_step + trace->upper[i]};
-        if (results[i]) {
-            buffer.lower = 0;
-            buffer.upper = arena->steps;
-        }
-        inspect_place(arena, (inspect_placed){.graph = (uint32_t)number, .node = i}, buffer);
-    }
-    td_release(facts->context, results);
+    for (uint32_t i = 0; i < graph->problem->node_count; i++)
+        if (buffers[i].lower < buffers[i].upper)
+            TD_TRY(inspect_place(context, arena, (inspect_placed){.graph = number, .node = i},
+                                 buffers[i]));
     return TD_OK;
 }
 
@@ -91,26 +63,23 @@ static td_status place_graph(inspect_facts *facts, size_t number, const sched_gr
 static td_status place_all(inspect_facts *facts, size_t first, const sched_plan *plan)
 {
     inspect_arena *arena;
-    size_t room = plan->extra_count;
     TD_TRY(inspect_new_arena(facts, &arena));
     arena->bytes = plan->arena_bytes;
     arena->live_peak = plan->live_peak;
     arena->bound = plan->live_peak;
-    for (size_t g = first; g < facts->graph_count; g++) {
-        facts->graphs[g].arena = facts->arena_count - 1;
-        facts->graphs[g].first_step = arena->steps;
-        arena->steps += facts->graphs[g].problem->node_count;
-        room += facts->graphs[g].problem->node_count;
+    for (size_t g = first; g < facts->graphs.count; g++) {
+        inspect_graph *graph = &facts->graphs.items[g];
+        graph->arena = facts->arenas.count - 1;
+        graph->first_step = arena->steps;
+        arena->steps += graph->problem->node_count;
+        TD_TRY(place_graph(facts->context, (uint32_t)g, graph,
+                           plan->buffers + plan->graphs[g - first].first_buffer, arena));
     }
-    TD_TRY(inspect_reserve_placed(facts->context, arena, room));
-    for (size_t g = first; g < facts->graph_count; g++)
-        TD_TRY(place_graph(facts, g, &plan->graphs[g - first], arena));
     for (size_t e = 0; e < plan->extra_count; e++)
-        inspect_place(arena,
-                      (inspect_placed){.node = INSPECT_NO_NODE, .name = plan->extras[e].name},
-                      (sched_buffer){.size = plan->extras[e].bytes,
-                                     .offset = plan->extras[e].offset,
-                                     .upper = arena->steps});
+        TD_TRY(
+            inspect_place(facts->context, arena,
+                          (inspect_placed){.node = INSPECT_NO_NODE, .name = plan->extras[e].name},
+                          plan->buffers[plan->first_extra + e]));
     return TD_OK;
 }
 
@@ -157,7 +126,7 @@ static td_status add_budget(inspect_facts *facts, const cg_request *program, con
 td_status inspect_add_program(inspect_facts *facts, const inspect_request *request,
                               const cg_request *program, const cg_plan *plan)
 {
-    const size_t first = facts->graph_count;
+    const size_t first = facts->graphs.count;
     for (size_t g = 0; g < program->plan->graph_count; g++)
         TD_TRY(add_planned_graph(facts, request, program, &program->plan->graphs[g]));
     TD_TRY(place_all(facts, first, program->plan));

@@ -12,8 +12,8 @@
 static void write_orders(const inspect_graph *graph, FILE *stream)
 {
     fprintf(stream, "  %-14s %18s %12s %10s\n", "order", "peak bytes", "above bound", "at step");
-    for (size_t i = 0; i < graph->order_count; i++) {
-        const inspect_order *order = &graph->orders[i];
+    for (size_t i = 0; i < graph->orders.count; i++) {
+        const inspect_order *order = &graph->orders.items[i];
         fprintf(stream, "  %-14s %18" PRIu64 " %10.2f %% %10u%s\n", order->name, order->trace.peak,
                 sched_gap_percent(order->trace.peak, graph->lower_bound),
                 inspect_peak_step(order, graph->problem->node_count),
@@ -51,7 +51,7 @@ static void write_live(const inspect_graph *graph, const live_buffer *live, size
 static td_status write_peak(const inspect_graph *graph, FILE *stream)
 {
     const sched_problem *problem = graph->problem;
-    const inspect_order *order = &graph->orders[graph->shown];
+    const inspect_order *order = &graph->orders.items[graph->shown];
     const uint32_t step = inspect_peak_step(order, problem->node_count);
     live_buffer *live =
         td_allocate(problem->context, (problem->node_count + (size_t)1) * sizeof *live);
@@ -75,8 +75,8 @@ static td_status write_peak(const inspect_graph *graph, FILE *stream)
 
 static void write_arenas(const inspect_facts *facts, FILE *stream)
 {
-    for (size_t a = 0; a < facts->arena_count; a++) {
-        const inspect_arena *arena = &facts->arenas[a];
+    for (size_t a = 0; a < facts->arenas.count; a++) {
+        const inspect_arena *arena = &facts->arenas.items[a];
         if (arena->live_peak > 0)
             fprintf(stream, "arena %" PRIu64 " bytes, %.3f of the live peak %" PRIu64 "\n",
                     arena->bytes, (double)arena->bytes / (double)arena->live_peak,
@@ -99,13 +99,13 @@ static void write_budget(const inspect_budget *budget, FILE *stream)
 /* A graph may own no buffer at all, such as one that only commits what caches hold. */
 static bool needs_memory(const inspect_graph *graph)
 {
-    return graph->orders[graph->shown].trace.peak > 0;
+    return graph->orders.items[graph->shown].trace.peak > 0;
 }
 
 td_status inspect_write_text(const inspect_facts *facts, FILE *stream)
 {
-    for (size_t g = 0; g < facts->graph_count; g++) {
-        const inspect_graph *graph = &facts->graphs[g];
+    for (size_t g = 0; g < facts->graphs.count; g++) {
+        const inspect_graph *graph = &facts->graphs.items[g];
         fprintf(stream, "%s (%s): %u nodes, %u edges, lower bound %" PRIu64 " bytes\n",
                 facts->source, graph->name, graph->problem->node_count, graph->problem->input_count,
                 graph->lower_bound);

@@ -87,7 +87,8 @@ static void release_decoded(ir_evaluator *evaluator, ir_decoded *decoded)
     *decoded = (ir_decoded){0};
 }
 
-void ir_evaluate_forget_state(ir_evaluator *evaluator, ir_state_data *data)
+/* Empties one state. */
+static void forget_state(ir_evaluator *evaluator, ir_state_data *data)
 {
     td_release(evaluator->context, data->value.data);
     td_release(evaluator->context, data->pending.data);
@@ -99,7 +100,7 @@ void ir_evaluate_forget_state(ir_evaluator *evaluator, ir_state_data *data)
 void ir_evaluator_reset(ir_evaluator *evaluator)
 {
     for (size_t i = 0; i < evaluator->states.count; i++)
-        ir_evaluate_forget_state(evaluator, &evaluator->states.items[i]);
+        forget_state(evaluator, &evaluator->states.items[i]);
 }
 
 void ir_evaluator_set_tail(ir_evaluator *evaluator, uint32_t tail)
@@ -182,7 +183,8 @@ static td_status read_constant(ir_evaluator *evaluator, const ir_constant *const
     return TD_OK;
 }
 
-td_status ir_evaluate_constant(ir_evaluator *evaluator, const ir_constant *constant,
+/* Takes a constant as a whole tensor; *owned says that the caller releases data. */
+static td_status take_constant(ir_evaluator *evaluator, const ir_constant *constant,
                                ir_tensor *tensor, bool *owned)
 {
     td_context *context = evaluator->context;
@@ -233,7 +235,7 @@ td_status ir_evaluate_state(ir_evaluator *evaluator, const ir_node *node, ir_sta
                                     kind == IR_STATE_CACHE ? "no cache" : "a cache");
         *data = &evaluator->states.items[i];
         if ((*data)->state != state) {
-            ir_evaluate_forget_state(evaluator, *data);
+            forget_state(evaluator, *data);
             (*data)->state = state;
         }
         return TD_OK;
@@ -512,8 +514,7 @@ static td_status take_operand(ir_evaluator *evaluator, const ir_node *node, uint
                        ? TD_OK
                        : ir_evaluate_fail(evaluator, node, TD_INVALID, "its constant is too large");
         }
-        td_status status =
-            ir_evaluate_constant(evaluator, value->constant, &slot->tensor, &slot->owned);
+        td_status status = take_constant(evaluator, value->constant, &slot->tensor, &slot->owned);
         if (status != TD_OK)
             return td_fail_within(evaluator->context, status, "%s: node %" PRIu32 " %s \"%s\"",
                                   node->graph->name, node->id, ir_op(node->op)->name, node->name);
@@ -604,7 +605,7 @@ static td_status decode_wanted(ir_evaluator *evaluator, const ir_value *value)
     ir_slot *slot = slot_of(evaluator, value);
     if (value->kind != IR_VALUE_CONSTANT || slot->value != NULL)
         return TD_OK;
-    TD_TRY(ir_evaluate_constant(evaluator, value->constant, &slot->tensor, &slot->owned));
+    TD_TRY(take_constant(evaluator, value->constant, &slot->tensor, &slot->owned));
     slot->value = value;
     return TD_OK;
 }

@@ -89,18 +89,11 @@ td_status ir_evaluate_state(ir_evaluator *evaluator, const ir_node *node, ir_sta
 /* Size of a declared dimension in this run; false when it is not known. */
 bool ir_evaluate_dim(const ir_evaluator *evaluator, const ir_dim *dim, int64_t *value);
 
-/* Takes a constant as a whole tensor; *owned says that the caller releases data. */
-td_status ir_evaluate_constant(ir_evaluator *evaluator, const ir_constant *constant,
-                               ir_tensor *tensor, bool *owned);
-
 /* The kept form of a constant, to be filled in. NULL when memory ran out. */
 ir_decoded *ir_evaluate_decoded(ir_evaluator *evaluator, const ir_constant *constant);
 
 /* Counts `bytes` against IR_DECODED_LIMIT; false when they do not fit. */
 bool ir_evaluate_keep(ir_evaluator *evaluator, uint64_t bytes);
-
-/* Empties one state. */
-void ir_evaluate_forget_state(ir_evaluator *evaluator, ir_state_data *data);
 
 /* --- tensors (ir/evaluate_tensor.c) --- */
 

@@ -45,13 +45,6 @@ static void describe(const ir_module *module, const ir_dim *dim, ir_dim_text *te
     }
 }
 
-ir_dim_text ir_dim_describe(const ir_module *module, const ir_dim *dim)
-{
-    ir_dim_text text = {{0}};
-    describe(module, dim, &text);
-    return text;
-}
-
 ir_dim_text ir_shape_describe(const ir_module *module, const ir_shape *shape)
 {
     ir_dim_text text = {"["};
@@ -85,7 +78,9 @@ td_status ir_merge_dims(const ir_node *node, const ir_dim *a, const ir_dim *b, c
     return TD_OK;
 }
 
-td_status ir_broadcast_dims(const ir_node *node, const ir_dim *a, const ir_dim *b, ir_dim *merged)
+/* As ir_merge_dims, where a 1 stretches to the other's size. */
+static td_status broadcast_dims(const ir_node *node, const ir_dim *a, const ir_dim *b,
+                                ir_dim *merged)
 {
     if (ir_dim_is(a, 1)) {
         *merged = *b;
@@ -110,7 +105,7 @@ td_status ir_broadcast_shapes(const ir_node *node, const ir_shape *a, const ir_s
     uint32_t lead = a->rank - b->rank;
     for (uint32_t i = 0; i < b->rank; i++) {
         td_status status =
-            ir_broadcast_dims(node, &a->dim[lead + i], &b->dim[i], &result.dim[lead + i]);
+            broadcast_dims(node, &a->dim[lead + i], &b->dim[i], &result.dim[lead + i]);
         if (status == TD_INVALID)
             return td_fail_within(node->graph->module->context, status, "shapes %s and %s",
                                   ir_shape_describe(node->graph->module, a).text,

@@ -27,11 +27,10 @@ static inline void ir_set_output(ir_node *node, uint32_t output, ir_type type,
 /* Appends a dimension; refuses more than IR_MAX_RANK. */
 td_status ir_shape_push(const ir_node *node, ir_shape *shape, const ir_dim *dim);
 
-/* The text of a dimension or shape for messages, cut to the buffer. */
+/* The text of a shape for messages, cut to the buffer. */
 typedef struct ir_dim_text {
     char text[160];
 } ir_dim_text;
-ir_dim_text ir_dim_describe(const ir_module *module, const ir_dim *dim);
 ir_dim_text ir_shape_describe(const ir_module *module, const ir_shape *shape);
 
 /* One dimension for two that must be equal: equal forms match, a constant wins over symbols (a
@@ -40,8 +39,8 @@ ir_dim_text ir_shape_describe(const ir_module *module, const ir_shape *shape);
 td_status ir_merge_dims(const ir_node *node, const ir_dim *a, const ir_dim *b, const char *what,
                         ir_dim *merged);
 
-/* As ir_merge_dims, where a 1 stretches to the other's size. */
-td_status ir_broadcast_dims(const ir_node *node, const ir_dim *a, const ir_dim *b, ir_dim *merged);
+/* The shape of both operands broadcast as numpy does: merged dimension by dimension from the last
+ * one on, where a 1, or a dimension that is not there, stretches to the other's size. */
 td_status ir_broadcast_shapes(const ir_node *node, const ir_shape *a, const ir_shape *b,
                               ir_shape *merged);
 

@@ -46,11 +46,6 @@ static ir_number_text narrow_text(float number, ir_type type, uint32_t bits)
     return text;
 }
 
-ir_number_text ir_f32_text(float number)
-{
-    return narrow_text(number, IR_F32, ir_f32_bits(number));
-}
-
 static int64_t read_integer(ir_type type, const unsigned char *bytes, uint64_t index)
 {
     int64_t wide;
@@ -86,7 +81,7 @@ ir_number_text ir_element_text(ir_type type, const unsigned char *bytes, uint64_
         return ir_f64_text(wide);
     case IR_F32:
         memcpy(&single, bytes + index * 4, 4);
-        return ir_f32_text(single);
+        return narrow_text(single, type, ir_f32_bits(single));
     case IR_F16:
         memcpy(&half, bytes + index * 2, 2);
         return narrow_text(ir_f16_to_f32(half), type, half);

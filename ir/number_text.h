@@ -16,7 +16,6 @@ typedef struct ir_number_text {
 /* The shortest decimal that reads back as the same bits; what is not finite is written as its bit
  * pattern, 0x7fc00000. */
 ir_number_text ir_f64_text(double number);
-ir_number_text ir_f32_text(float number);
 
 /* Element `index` of packed bytes, and back. Parsing takes the sign apart from the digits; false
  * when the text is no number of that type or out of its range. */

@@ -19,6 +19,7 @@ void sched_plan_release(sched_plan *plan)
     }
     td_release(plan->context, plan->graphs);
     td_release(plan->context, plan->extras);
+    td_release(plan->context, plan->buffers);
     memset(plan, 0, sizeof *plan);
 }
 
@@ -62,7 +63,6 @@ static void own_everything(const sched_problem *problem, sched_trace *trace)
 typedef struct planned_graph {
     sched_problem problem;
     sched_trace trace;
-    size_t first_buffer;
 } planned_graph;
 
 static td_status plan_graph(td_context *context, const sched_request *request,
@@ -84,7 +84,7 @@ static td_status plan_graph(td_context *context, const sched_request *request,
     TD_TRY(status);
     if (request->keep_all)
         own_everything(&planned->problem, &planned->trace);
-    planned->first_buffer = line->buffers.count;
+    result->first_buffer = line->buffers.count;
     TD_TRY(push_node_buffers(context, &planned->problem, &planned->trace, request->keep_all, line));
     line->step += count;
     return TD_OK;
@@ -104,7 +104,7 @@ static td_status assign_values(td_context *context, const planned_graph *planned
     for (uint32_t i = 0; i < planned->problem.node_count; i++) {
         const ir_node *node = planned->problem.nodes[i].node;
         const uint32_t owner = planned->trace.owner[i];
-        uint64_t offset = buffers[planned->first_buffer + owner].offset;
+        uint64_t offset = buffers[result->first_buffer + owner].offset;
         bool owned = planned->problem.nodes[owner].bytes > 0;
         /* A view lies where its source does, which need not be its node's first result. */
         if (planned->problem.nodes[i].view_of >= 0)
@@ -129,7 +129,7 @@ static td_status make_plan(td_context *context, const sched_request *request,
     for (size_t g = 0; g < request->graph_count; g++)
         TD_TRY(plan_graph(context, request, options, request->graphs[g], &planned[g],
                           &plan->graphs[g], line));
-    const size_t first_extra = line->buffers.count;
+    plan->first_extra = line->buffers.count;
     for (size_t e = 0; e < request->extra_count; e++) {
         plan->extras[e] = request->extras[e];
         const sched_buffer buffer = {.size = request->extras[e].bytes, .upper = INT64_MAX};
@@ -139,13 +139,13 @@ static td_status make_plan(td_context *context, const sched_request *request,
     /* Lifetimes without end stop where the round does, so that areas can be compared. */
     for (size_t b = 0; b < line->buffers.count; b++)
         if (line->buffers.items[b].upper == INT64_MAX)
-            line->buffers.items[b].upper = line->step + 1;
+            line->buffers.items[b].upper = line->step;
     TD_TRY(sched_arena(context, line->buffers.items, line->buffers.count, SCHED_ALIGNMENT,
                        &plan->arena_bytes, &plan->live_peak));
     for (size_t g = 0; g < request->graph_count; g++)
         TD_TRY(assign_values(context, &planned[g], line->buffers.items, &plan->graphs[g]));
     for (size_t e = 0; e < request->extra_count; e++)
-        plan->extras[e].offset = line->buffers.items[first_extra + e].offset;
+        plan->extras[e].offset = line->buffers.items[plan->first_extra + e].offset;
     return TD_OK;
 }
 
@@ -173,7 +173,7 @@ td_status sched_plan_make(td_context *context, const sched_request *request,
         sched_trace_release(context, &planned[g].trace);
     }
     td_release(context, planned);
-    td_array_release(context, &line.buffers);
+    plan->buffers = line.buffers.items;
     if (status != TD_OK)
         sched_plan_release(plan);
     return status;

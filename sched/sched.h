@@ -195,6 +195,8 @@ td_status sched_arena_check(td_context *context, const sched_buffer *buffers, si
  * graph outputs and the extra buffers live through all of it. */
 typedef struct sched_graph_plan {
     ir_graph *graph;
+    size_t
+        first_buffer; /* in the plan: one for each node, in order, never alive when it owns none */
     uint64_t *offset; /* by value id (ir_graph_number); UINT64_MAX: no arena buffer */
     uint64_t *bytes;  /* by value id, at the bounds */
     uint64_t peak, lower_bound;
@@ -212,6 +214,8 @@ typedef struct sched_plan {
     size_t graph_count;
     sched_extra *extras; /* copied from the request, with offsets */
     size_t extra_count;
+    sched_buffer *buffers; /* all that the arena holds, in steps of the round */
+    size_t first_extra;    /* buffer of extras[0]; the last is that of the last extra */
     uint64_t arena_bytes, live_peak;
 } sched_plan;
 

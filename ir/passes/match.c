@@ -119,8 +119,9 @@ bool match_numbers(matcher *match, ir_value *value, uint64_t count, float *numbe
     return true;
 }
 
-bool match_integers(matcher *match, ir_value *value, size_t capacity, int64_t *integers,
-                    size_t *count)
+/* As match_numbers, for at most `capacity` integers. */
+static bool integers_of(matcher *match, ir_value *value, size_t capacity, int64_t *integers,
+                        size_t *count)
 {
     uint64_t elements;
     if (!match_is_constant(match, value) || ir_type_is_float(value->type) ||
@@ -149,7 +150,7 @@ bool match_scalar(matcher *match, ir_value *value, double *number)
     }
     int64_t integer;
     size_t count;
-    if (!match_integers(match, value, 1, &integer, &count) || count != 1)
+    if (!integers_of(match, value, 1, &integer, &count) || count != 1)
         return false;
     *number = (double)integer;
     return true;
@@ -200,8 +201,8 @@ static bool slice_begin(matcher *match, const ir_node *node, int64_t size, int64
 {
     int64_t begins[IR_MAX_RANK], steps[IR_MAX_RANK];
     size_t begin_count, step_count;
-    if (!match_integers(match, node->inputs[1], IR_MAX_RANK, begins, &begin_count) ||
-        !match_integers(match, node->inputs[3], IR_MAX_RANK, steps, &step_count) ||
+    if (!integers_of(match, node->inputs[1], IR_MAX_RANK, begins, &begin_count) ||
+        !integers_of(match, node->inputs[3], IR_MAX_RANK, steps, &step_count) ||
         begin_count != step_count)
         return false;
     const ir_attribute *axes = ir_node_attribute(node, "axes");
@@ -232,7 +233,7 @@ static bool strided_slice_begin(matcher *match, const ir_node *node, int64_t siz
         for (size_t i = 0; i < IR_MAX_RANK; i++)
             if (mask_bit(node, forms[form], i))
                 return false;
-    if (!match_integers(match, node->inputs[3], IR_MAX_RANK, steps, &count))
+    if (!integers_of(match, node->inputs[3], IR_MAX_RANK, steps, &count))
         return false;
     for (size_t i = 0; i < count; i++)
         if (steps[i] != 1)

@@ -42,12 +42,10 @@ bool match_same(ir_value *a, ir_value *b);
 bool match_is_constant(const matcher *match, const ir_value *value);
 
 /* Constants by content; a constant cone is evaluated. match_scalar wants one element,
- * match_numbers exactly `count`, match_integers at most `capacity`. */
+ * match_numbers exactly `count`. */
 bool match_scalar(matcher *match, ir_value *value, double *number);
 bool match_is_number(matcher *match, ir_value *value, double expected);
 bool match_numbers(matcher *match, ir_value *value, uint64_t count, float *numbers);
-bool match_integers(matcher *match, ir_value *value, size_t capacity, int64_t *integers,
-                    size_t *count);
 
 /* A binary node as (one operand that is a constant scalar, the other one), in either order. */
 bool match_scalar_operand(matcher *match, const ir_node *node, double *number, ir_value **other);

@@ -98,9 +98,6 @@ const raise_meaning *raise_as(const raiser *raise, const ir_value *value, raise_
 bool raise_split(const ir_shape *shape, const ir_dim *sequence, uint32_t *axis, int64_t *before,
                  int64_t *after);
 
-/* The dimension that is the sequence axis of values with this meaning. */
-const ir_dim *raise_sequence(const raiser *raise, raise_kind kind);
-
 /* As raise_as for ROWS, wanting factor 1, `before` 1 (features together, tokens first), and the
  * features all in the last axis. */
 const raise_meaning *raise_as_matrix(const raiser *raise, const ir_value *value);

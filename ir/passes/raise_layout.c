@@ -36,7 +36,8 @@ bool raise_split(const ir_shape *shape, const ir_dim *sequence, uint32_t *axis, 
     return found;
 }
 
-const ir_dim *raise_sequence(const raiser *raise, raise_kind kind)
+/* The dimension that is the sequence axis of values with this meaning. */
+static const ir_dim *sequence_of(const raiser *raise, raise_kind kind)
 {
     if (kind == RAISE_PAST)
         return &raise->slots;
@@ -83,7 +84,7 @@ static bool pass_on(raiser *raise, const ir_value *input, const ir_value *output
     case RAISE_ROWS:
     case RAISE_PAST:
     case RAISE_CACHE: {
-        const ir_dim *sequence = raise_sequence(raise, meaning->kind);
+        const ir_dim *sequence = sequence_of(raise, meaning->kind);
         if (!raise_split(&input->shape, sequence, &axis, &before, &after) ||
             !raise_split(&output->shape, sequence, &axis, &new_before, &new_after) ||
             before != new_before || after != new_after)
@@ -120,7 +121,7 @@ td_status raise_transpose(raiser *raise, ir_node *node, bool *applied)
     const ir_attribute *perm = ir_node_attribute(node, "perm");
     if (meaning->kind != RAISE_ROWS && meaning->kind != RAISE_PAST && meaning->kind != RAISE_CACHE)
         return TD_OK;
-    const ir_dim *sequence = raise_sequence(raise, meaning->kind);
+    const ir_dim *sequence = sequence_of(raise, meaning->kind);
     uint32_t axis;
     int64_t before, after, last = -1;
     if (perm == NULL || perm->count != output->shape.rank ||

@@ -149,10 +149,10 @@ TEST(the_order_given_is_shown)
         .orderer = "auto", .against = "", .search = &few_steps, .given = order};
     inspect_facts_init(&context, "random", &facts);
     CHECK(inspect_add_graph(&facts, &request, "graph", &problem, NULL) == TD_OK);
-    CHECK(facts.graphs[0].order_count == 1);
-    CHECK_STRING(facts.graphs[0].orders[0].name, "given");
-    CHECK(memcmp(facts.graphs[0].orders[0].order, order, 12 * sizeof *order) == 0);
-    CHECK(facts.graphs[0].orders[0].trace.peak == naive_peak(&problem, order));
+    CHECK(facts.graphs.items[0].orders.count == 1);
+    CHECK_STRING(facts.graphs.items[0].orders.items[0].name, "given");
+    CHECK(memcmp(facts.graphs.items[0].orders.items[0].order, order, 12 * sizeof *order) == 0);
+    CHECK(facts.graphs.items[0].orders.items[0].trace.peak == naive_peak(&problem, order));
     inspect_facts_release(&facts);
     sched_problem_release(&problem);
 }
@@ -298,7 +298,7 @@ TEST(the_trace_holds_every_step_of_every_order)
     }
     CHECK(spans == 4 * 14 && counters == 4 * 15 && names == 8);
     for (size_t i = 0; i < 4; i++)
-        CHECK(largest[i + 1] == facts.graphs[0].orders[i].trace.peak);
+        CHECK(largest[i + 1] == facts.graphs.items[0].orders.items[i].trace.peak);
     json_decref(root);
     inspect_facts_release(&facts);
     sched_problem_release(&problem);
