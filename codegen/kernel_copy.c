@@ -60,11 +60,16 @@ static LLVMValueRef load_raised(cg_build *build, const cg_weight *weight, LLVMVa
     LLVMBuilderRef builder = build->builder;
     const bool pairs = ir_type_bits(weight->constant->type) == 4;
     const int64_t span = pairs ? 8 : 4; /* k that 64 bytes hold for each row */
-    LLVMValueRef at = LLVMBuildUDiv(builder, column, cg_i64(build, span), "");
-    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, CG_PANEL_ROWS), ""), lane,
-                      "");
-    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, 4), ""),
-                      LLVMBuildAnd(builder, column, cg_i64(build, 3), ""), "");
+    LLVMValueRef row = LLVMBuildURem(builder, lane, cg_i64(build, CG_PANEL_ROWS), "");
+    LLVMValueRef panel = LLVMBuildUDiv(builder, lane, cg_i64(build, CG_PANEL_ROWS), "");
+    LLVMValueRef block = LLVMBuildUDiv(builder, column, cg_i64(build, IR_QUANTIZE_BLOCK), "");
+    LLVMValueRef k = LLVMBuildURem(builder, column, cg_i64(build, IR_QUANTIZE_BLOCK), "");
+    unit = cg_element(build, unit, block, CG_DOT_PANELS * weight->group_bytes);
+    unit = cg_element(build, unit, panel, weight->group_bytes);
+    unit = cg_element(build, unit, LLVMBuildUDiv(builder, k, cg_i64(build, span), ""),
+                      CG_PANEL_ROWS * 4);
+    unit = cg_element(build, unit, row, 4);
+    LLVMValueRef at = LLVMBuildAnd(builder, k, cg_i64(build, 3), "");
     LLVMValueRef byte = cg_load(build, build->i8, cg_offset(build, unit, at), 1);
     if (pairs) {
         LLVMValueRef shift = LLVMBuildAnd(builder, column, cg_i64(build, 4), "");
@@ -78,7 +83,6 @@ static void emit_embed(cg_build *build, const cg_kernel *kernel, const cg_weight
 {
     LLVMBuilderRef builder = build->builder;
     const bool raised = weight->role == CG_ROLE_DOTS;
-    const bool panels = raised || weight->role == CG_ROLE_PANELS;
     LLVMValueRef columns = cg_i64(build, (int64_t)weight->columns), begin, end;
     cg_share(build, kernel, LLVMBuildMul(builder, kernel->rows, columns, ""), &begin, &end);
     cg_loop loop = cg_loop_begin(build, begin, end, 1);
@@ -87,23 +91,19 @@ static void emit_embed(cg_build *build, const cg_kernel *kernel, const cg_weight
     LLVMValueRef id =
         cg_load(build, build->i32, cg_element(build, kernel->operands[EMBED_IDS], token, 4), 4);
     id = LLVMBuildSExt(builder, id, build->i64, "");
-    LLVMValueRef unit = id, lane = cg_i64(build, 0);
-    if (panels) {
-        unit = LLVMBuildUDiv(builder, id, cg_i64(build, CG_PANEL_ROWS), "");
-        lane = LLVMBuildURem(builder, id, cg_i64(build, CG_PANEL_ROWS), "");
-    }
+    LLVMValueRef unit_rows = cg_i64(build, (int64_t)cg_weight_unit_rows(weight));
+    LLVMValueRef unit = LLVMBuildUDiv(builder, id, unit_rows, "");
+    LLVMValueRef lane = LLVMBuildURem(builder, id, unit_rows, "");
     LLVMValueRef group = LLVMBuildUDiv(builder, column, cg_i64(build, (int64_t)weight->group), "");
     LLVMValueRef at = cg_element(build, kernel->operands[EMBED_TABLE], unit, weight->unit_bytes);
     LLVMValueRef number = raised ? load_raised(build, weight, at, lane, column)
                                  : load_element(build, weight, at, lane, column, group);
     if (weight->scale_bytes > 0) {
-        /* [unit][group] or [unit][group][lane] */
+        /* [unit][group][lane] */
         LLVMValueRef place = LLVMBuildAdd(
             builder, LLVMBuildMul(builder, unit, cg_i64(build, (int64_t)weight->groups), ""), group,
             "");
-        if (panels)
-            place = LLVMBuildAdd(
-                builder, LLVMBuildMul(builder, place, cg_i64(build, CG_PANEL_ROWS), ""), lane, "");
+        place = LLVMBuildAdd(builder, LLVMBuildMul(builder, place, unit_rows, ""), lane, "");
         LLVMValueRef zero = NULL;
         if (weight->has_zero)
             zero = cg_load_stored(build, raised ? IR_U8 : weight->constant->type,

@@ -65,19 +65,32 @@ static LLVMValueRef weight_operand(const cg_strip *strip, LLVMValueRef product,
     return cg_load(build, build->pointer, cg_offset_by(build, at, (uint64_t)which * 8), 8);
 }
 
+/* Where a panel begins: its unit, of so many bytes, and there its place. */
+static LLVMValueRef find_panel(const cg_strip *strip, LLVMValueRef base, LLVMValueRef panel,
+                               uint64_t unit_bytes, uint64_t panel_bytes)
+{
+    cg_build *build = &strip->part->product.lowering->build;
+    const unsigned unit_panels = strip->tile.product->weight->unit_panels;
+    if (unit_panels == 1)
+        return cg_element(build, base, panel, unit_bytes);
+    LLVMValueRef panels = cg_i64(build, unit_panels);
+    base = cg_element(build, base, LLVMBuildUDiv(build->builder, panel, panels, ""), unit_bytes);
+    return cg_element(build, base, LLVMBuildURem(build->builder, panel, panels, ""), panel_bytes);
+}
+
 /* Where a product of the strip has its weights, scales and zeros from a panel on. */
 static void find_weights(const cg_strip *strip, LLVMValueRef product, LLVMValueRef panel,
                          LLVMValueRef *addresses)
 {
-    cg_build *build = &strip->part->product.lowering->build;
     const cg_weight *weight = strip->tile.product->weight;
-    const uint64_t group_row = weight->groups * CG_LANES;
-    addresses[CG_TILE_WEIGHTS] = cg_element(build, weight_operand(strip, product, CG_WEIGHT_DATA),
-                                            panel, weight->unit_bytes);
-    addresses[CG_TILE_SCALES] = cg_element(build, weight_operand(strip, product, CG_WEIGHT_SCALES),
-                                           panel, group_row * weight->scale_bytes);
+    const uint64_t zeros = weight->groups * weight->unit_panels * CG_LANES;
+    const uint64_t scales = zeros * weight->scale_bytes;
+    addresses[CG_TILE_WEIGHTS] = find_panel(strip, weight_operand(strip, product, CG_WEIGHT_DATA),
+                                            panel, weight->unit_bytes, weight->group_bytes);
+    addresses[CG_TILE_SCALES] = find_panel(strip, weight_operand(strip, product, CG_WEIGHT_SCALES),
+                                           panel, scales, CG_LANES * weight->scale_bytes);
     addresses[CG_TILE_ZEROS] =
-        cg_element(build, weight_operand(strip, product, CG_WEIGHT_ZEROS), panel, group_row);
+        find_panel(strip, weight_operand(strip, product, CG_WEIGHT_ZEROS), panel, zeros, CG_LANES);
 }
 
 /* Sums up the tile of the panels from strip->panel on. What comes then is the other one of two

@@ -18,18 +18,19 @@
 
 #define STEP_BYTES 1024 /* of weights that a single token's loop goes on by: fewer branches */
 
-#define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
+#define TURN_TOKENS 7    /* most tokens whose sums of two panels, and totals, are in registers */
+#define TURN_BYTES  8192 /* of weights that tokens take turns with */
 
-#define LEAST_CACHED 3 /* tokens of a tile of two panels */
+#define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
 #define MOST_FETCHES 64 /* lines that are asked for during a turn */
 
-/* A tile. The sums of its tokens are in registers: of all, or of those whose turn it is; then there
- * are as many turns as panels. */
+/* A tile. The sums and totals of its tokens are in registers: of all, or of those whose turn it is.
+ */
 typedef struct quantised_tile {
     cg_tile *tile;
-    unsigned turns, tokens; /* of a turn */
-    LLVMValueRef turn;      /* its number */
+    unsigned turns;
+    unsigned turn, first, tokens; /* its number, its first token, how many */
     cg_dot_step step;
     unsigned chunks;                                 /* vectors of the step in 16 rows */
     LLVMValueRef zeros[CG_TILE_PANELS][MOST_CHUNKS]; /* of the group, i32; [0][0] NULL: none */
@@ -62,16 +63,23 @@ static cg_build *build_of(const quantised_tile *self)
     return &self->tile->product->lowering->build;
 }
 
+/* From a block of a panel to the panel's next one. */
+static uint64_t block_bytes(const quantised_tile *self)
+{
+    return CG_DOT_PANELS * weight_of(self)->group_bytes;
+}
+
 /* Zero points of a group, less what the step takes off the weights, which keeps them in 9 bits. */
 static void load_zeros(quantised_tile *self, LLVMValueRef group)
 {
     cg_build *build = build_of(self);
     const cg_weight *weight = weight_of(self);
     const unsigned lanes = self->step.lanes;
-    LLVMValueRef at = cg_element(build, self->tile->parameters[CG_TILE_ZEROS], group, CG_LANES);
+    LLVMValueRef at = cg_element(build, self->tile->parameters[CG_TILE_ZEROS], group,
+                                 (uint64_t)CG_DOT_PANELS * CG_LANES);
     for (unsigned p = 0; p < self->tile->panels && weight->has_zero; p++)
         for (unsigned c = 0; c < self->chunks; c++) {
-            const uint64_t offset = p * weight->groups * CG_LANES + c * lanes;
+            const uint64_t offset = p * CG_LANES + c * lanes;
             LLVMValueRef bytes =
                 cg_load(build, cg_vector(build->i8, lanes), cg_offset_by(build, at, offset), 1);
             self->zeros[p][c] =
@@ -136,7 +144,7 @@ static void fetch_page(const quantised_tile *self, LLVMValueRef block)
 {
     cg_build *build = build_of(self);
     LLVMBuilderRef builder = build->builder;
-    const uint64_t bytes = weight_of(self)->group_bytes;
+    const uint64_t bytes = block_bytes(self);
     LLVMValueRef at =
         find_later(self, CG_TILE_WEIGHTS, bytes, block, PAGES_AHEAD * PAGE_BYTES / bytes);
     at = LLVMBuildPtrToInt(builder, at, build->i64, "");
@@ -155,8 +163,8 @@ static bool runs_ahead(const quantised_tile *self)
 /* What tiles read of a block, and what a turn asks for of a later one. */
 typedef struct fetched_stream {
     cg_tile_parameter parameter;
-    uint64_t bytes;  /* of a block */
-    uint64_t apart;  /* from a panel's lines to the next one's */
+    uint64_t apart;  /* from a block to the next one */
+    uint64_t bytes;  /* of a block's panel */
     uint64_t blocks; /* how many later */
 } fetched_stream;
 
@@ -174,25 +182,25 @@ static void list_fetches(const quantised_tile *self, LLVMValueRef block, bool si
     list->count = list->done = 0;
     if (runs_ahead(self))
         return;
-    const uint64_t distance =
-        (tokens == 8 ? PREFETCH_BYTES_8 : PREFETCH_BYTES) / weight->group_bytes;
+    const uint64_t distance = (tokens == 8 ? PREFETCH_BYTES_8 : PREFETCH_BYTES) / block_bytes(self);
     const uint64_t scales = single ? (uint64_t)CG_LANES * weight->scale_bytes : 0;
     const uint64_t zeros = single && weight->has_zero ? CG_LANES : 0;
     const uint64_t x = tokens > 2 && tokens < 8 ? tokens * CG_QUANTISED_BLOCK : 0;
     const fetched_stream streams[] = {
-        {CG_TILE_WEIGHTS, weight->group_bytes, weight->unit_bytes, distance},
-        {CG_TILE_SCALES, scales, weight->groups * scales, distance},
-        {CG_TILE_ZEROS, zeros, weight->groups * zeros, distance},
-        {CG_TILE_X, x, 0, 1},
+        {CG_TILE_WEIGHTS, block_bytes(self), weight->group_bytes, distance},
+        {CG_TILE_SCALES, CG_DOT_PANELS * scales, scales, distance},
+        {CG_TILE_ZEROS, CG_DOT_PANELS * zeros, zeros, distance},
+        {CG_TILE_X, x, x, 1},
     };
     for (size_t i = 0; i < TD_COUNT_OF(streams); i++) {
         const fetched_stream *row = &streams[i];
-        LLVMValueRef at = find_later(self, row->parameter, row->bytes, block, row->blocks);
-        at = cg_element(build, at, self->turn, row->apart);
-        const unsigned panels = row->apart == 0 ? 1 : self->tile->panels / self->turns;
-        for (unsigned p = 0; p < panels; p++)
-            for (uint64_t line = 0; line < row->bytes; line += CACHE_LINE)
-                list->line[list->count++] = cg_offset_by(build, at, p * row->apart + line);
+        const uint64_t bytes = row->bytes * (row->parameter == CG_TILE_X ? 1 : self->tile->panels);
+        const uint64_t lines = (bytes + CACHE_LINE - 1) / CACHE_LINE;
+        const uint64_t begin = lines * self->turn / self->turns;
+        const uint64_t end = lines * (self->turn + 1) / self->turns;
+        LLVMValueRef at = find_later(self, row->parameter, row->apart, block, row->blocks);
+        for (uint64_t line = begin; line < end; line++)
+            list->line[list->count++] = cg_offset_by(build, at, line * CACHE_LINE);
     }
 }
 
@@ -232,7 +240,7 @@ static void load_step(const quantised_tile *self, LLVMValueRef weights, dot_quad
     for (unsigned p = 0; p < self->tile->panels; p++)
         for (unsigned q = 0; q < quads->count; q += per_load) {
             const uint64_t at =
-                p * weight_of(self)->unit_bytes + (quads->first + q) / per_load * line;
+                p * weight_of(self)->group_bytes + (quads->first + q) / per_load * line;
             for (unsigned c = 0; c < self->chunks; c++)
                 load_quads(
                     self,
@@ -342,17 +350,10 @@ static LLVMValueRef load_scale(const quantised_tile *self, unsigned panel, LLVMV
     cg_build *build = build_of(self);
     const cg_weight *weight = weight_of(self);
     const uint64_t row = (uint64_t)CG_LANES * weight->scale_bytes;
-    LLVMValueRef at = cg_element(build, self->tile->parameters[CG_TILE_SCALES], group, row);
+    LLVMValueRef at =
+        cg_element(build, self->tile->parameters[CG_TILE_SCALES], group, CG_DOT_PANELS * row);
     return cg_load_stored(build, weight->constant->scale->type,
-                          cg_offset_by(build, at, panel * weight->groups * row), CG_LANES);
-}
-
-/* The variable of a panel's token of the turn. */
-static LLVMValueRef turn_variable(const quantised_tile *self, const LLVMValueRef *variables,
-                                  unsigned panel, unsigned token)
-{
-    return cg_element(build_of(self), variables[panel * self->tile->tokens + token], self->turn,
-                      (uint64_t)self->tokens * CG_LANES * 4);
+                          cg_offset_by(build, at, panel * row), CG_LANES);
 }
 
 /* variable = fma(part, scale, variable) */
@@ -364,9 +365,9 @@ static void add_scaled(const quantised_tile *self, LLVMValueRef variable, LLVMVa
     cg_store(build, cg_fma(build, part, scale, total), variable, 64);
 }
 
-/* A turn of a block: dot products times the activations' scales, added to the group's parts; a
- * group of a single block goes to the totals at once. */
-static void emit_turn(const quantised_tile *self, LLVMValueRef block, bool single)
+/* A block: dot products times the activations' scales, added to the group's parts; a group of a
+ * single block goes to the totals at once. */
+static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
 {
     cg_build *build = build_of(self);
     const cg_tile *tile = self->tile;
@@ -374,9 +375,11 @@ static void emit_turn(const quantised_tile *self, LLVMValueRef block, bool singl
     fetches later;
     LLVMValueRef x = cg_element(build, tile->parameters[CG_TILE_X], block,
                                 (uint64_t)tile->tokens * CG_QUANTISED_BLOCK);
-    x = cg_element(build, x, self->turn, 4 * (uint64_t)self->tokens);
+    x = cg_offset_by(build, x, 4 * (uint64_t)self->first);
     LLVMValueRef weights =
-        cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, weight_of(self)->group_bytes);
+        cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, block_bytes(self));
+    if (single)
+        load_zeros(self, block);
     list_fetches(self, block, single, &later);
     emit_dots(self, weights, x, &later, &sums);
     for (unsigned p = 0; p < tile->panels; p++) {
@@ -386,31 +389,15 @@ static void emit_turn(const quantised_tile *self, LLVMValueRef block, bool singl
                 cg_offset_by(build, x, CG_QUANTISED_SCALES * tile->tokens + 4 * (uint64_t)t);
             LLVMValueRef x_scale = cg_splat(build, cg_load(build, build->f32, at, 4), CG_LANES);
             LLVMValueRef dot = join_sums(self, &sums, p * self->tokens + t);
+            const unsigned i = p * tile->tokens + self->first + t;
             /* fma(dot, scale, 0): a product of integer and scale is never -0 or too small. */
             if (single)
-                add_scaled(self, turn_variable(self, tile->totals, p, t),
-                           LLVMBuildFMul(build->builder, dot, x_scale, ""), scale);
+                add_scaled(self, tile->totals[i], LLVMBuildFMul(build->builder, dot, x_scale, ""),
+                           scale);
             else
-                add_scaled(self, turn_variable(self, self->parts, p, t), dot, x_scale);
+                add_scaled(self, self->parts[i], dot, x_scale);
         }
     }
-}
-
-/* Where tokens take turns, totals are in memory. */
-static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
-{
-    cg_build *build = build_of(self);
-    if (single)
-        load_zeros(self, block);
-    self->turn = cg_i64(build, 0);
-    if (self->turns == 1) {
-        emit_turn(self, block, single);
-        return;
-    }
-    cg_loop loop = cg_loop_begin(build, self->turn, cg_i64(build, self->turns), 1);
-    self->turn = loop.index;
-    emit_turn(self, block, single);
-    cg_loop_end(build, &loop);
 }
 
 /* Blocks from a first one up to `end` - 1, several at a step. */
@@ -420,7 +407,7 @@ static LLVMValueRef emit_steps(quantised_tile *self, LLVMValueRef first, LLVMVal
     cg_build *build = build_of(self);
     LLVMValueRef last = LLVMBuildSub(build->builder, end, cg_i64(build, step - 1), "");
     cg_loop loop = cg_loop_begin(build, first, last, step);
-    if (self->tile->panels == 1)
+    if (self->turn == 0)
         fetch_page(self, loop.index);
     for (unsigned i = 0; i < step; i++)
         emit_block(self, LLVMBuildAdd(build->builder, loop.index, cg_i64(build, i), ""), single);
@@ -428,12 +415,37 @@ static LLVMValueRef emit_steps(quantised_tile *self, LLVMValueRef first, LLVMVal
     return loop.index;
 }
 
-static void emit_blocks(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
+/* The blocks of a turn. */
+static void emit_turn(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
 {
-    const unsigned several = STEP_BYTES / (unsigned)weight_of(self)->group_bytes;
-    if (runs_ahead(self))
+    const unsigned several = STEP_BYTES / (unsigned)block_bytes(self);
+    if (runs_ahead(self) && several > 1)
         first = emit_steps(self, first, end, several, single);
     emit_steps(self, first, end, 1, single);
+}
+
+/* Tokens take turns with as many blocks as stay in the first cache meanwhile. */
+static void emit_blocks(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
+{
+    cg_build *build = build_of(self);
+    const unsigned tokens = self->tile->tokens;
+    self->turn = self->first = 0;
+    self->tokens = tokens;
+    if (self->turns == 1) {
+        emit_turn(self, first, end, single);
+        return;
+    }
+    LLVMValueRef count = cg_i64(build, (int64_t)(TURN_BYTES / block_bytes(self)));
+    cg_loop loop = cg_loop_begin(build, first, end, TURN_BYTES / block_bytes(self));
+    LLVMValueRef stop =
+        cg_minimum_i64(build, LLVMBuildAdd(build->builder, loop.index, count, ""), end);
+    for (unsigned turn = 0; turn < self->turns; turn++) {
+        self->turn = turn;
+        self->first = tokens * turn / self->turns;
+        self->tokens = tokens * (turn + 1) / self->turns - self->first;
+        emit_turn(self, loop.index, stop, single);
+    }
+    cg_loop_end(build, &loop);
 }
 
 /* A group of the blocks first .. end - 1. */
@@ -462,11 +474,9 @@ static void emit_tile(cg_tile *tile)
     const cg_weight *weight = tile->product->weight;
     cg_build *build = &tile->product->lowering->build;
     const unsigned sums = tile->panels * tile->tokens;
-    quantised_tile self = {
-        .tile = tile,
-        .turns = sums > tile->product->lowering->cpu->accumulators ? tile->panels : 1,
-    };
-    self.tokens = tile->tokens / self.turns;
+    quantised_tile self = {.tile = tile, .turns = 1};
+    if (tile->panels > 1)
+        self.turns = (tile->tokens + TURN_TOKENS - 1) / TURN_TOKENS;
     self.step = cg_dot_step_for(tile->product->lowering->cpu, ir_type_bits(weight->constant->type));
     self.chunks = CG_LANES / self.step.lanes;
     const int64_t blocks = (int64_t)cg_weight_blocks(weight), groups = (int64_t)weight->groups;
@@ -497,11 +507,7 @@ static unsigned tile_panels(const cg_product *product, unsigned tokens)
     const unsigned bits = ir_type_bits(product->weight->constant->type);
     if (tokens > cpu->accumulators)
         return 0;
-    if (!product->cached || cg_dot_step_for(cpu, bits).lanes < CG_LANES)
-        return 1;
-    const bool takes_turns = tokens > cpu->accumulators / 2;
-    const bool fits = tokens >= LEAST_CACHED && 2 * tokens < cpu->accumulators;
-    return takes_turns || fits ? 2 : 1;
+    return cg_dot_step_for(cpu, bits).lanes < CG_LANES ? 1 : CG_DOT_PANELS;
 }
 
 cg_product cg_quantised_product(uint64_t columns)

@@ -93,26 +93,24 @@ static void describe_matrix(cg_weight *weight)
 static void place_matrix(cg_weight *weight, uint64_t offset)
 {
     const ir_type type = weight->constant->type;
-    uint64_t units, scales;
     if (weight->role == CG_ROLE_DOTS) {
         const unsigned bits = ir_type_bits(type);
-        units = (weight->rows + CG_PANEL_ROWS - 1) / CG_PANEL_ROWS;
+        weight->unit_panels = CG_DOT_PANELS;
         weight->group_bytes = (uint64_t)CG_PANEL_ROWS * IR_QUANTIZE_BLOCK * bits / 8;
-        weight->unit_bytes = cg_weight_blocks(weight) * weight->group_bytes;
+        weight->unit_bytes = CG_DOT_PANELS * cg_weight_blocks(weight) * weight->group_bytes;
         weight->bias = type == IR_I8 || type == IR_I4 ? 1u << (bits - 1) : 0;
-        scales = units * weight->groups * CG_PANEL_ROWS;
     } else if (weight->role == CG_ROLE_PANELS) {
         const uint64_t last = weight->columns - (weight->groups - 1) * weight->group;
-        units = (weight->rows + CG_PANEL_ROWS - 1) / CG_PANEL_ROWS;
+        weight->unit_panels = 1;
         weight->group_bytes = panel_group_bytes(type, weight->group);
         weight->unit_bytes =
             (weight->groups - 1) * weight->group_bytes + panel_group_bytes(type, last);
-        scales = units * weight->groups * CG_PANEL_ROWS;
     } else {
-        units = weight->rows;
         weight->unit_bytes = (weight->columns * ir_type_bits(type) + 7) / 8;
-        scales = units * weight->groups;
     }
+    const uint64_t unit_rows = cg_weight_unit_rows(weight);
+    const uint64_t units = (weight->rows + unit_rows - 1) / unit_rows;
+    const uint64_t scales = units * unit_rows * weight->groups;
     weight->offset = offset;
     weight->scale_offset = cg_align(offset + units * weight->unit_bytes, CG_ALIGNMENT);
     weight->zero_offset =

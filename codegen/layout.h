@@ -10,6 +10,9 @@
 /* Rows of a weight matrix that are interleaved, one per virtual lane. */
 #define CG_PANEL_ROWS 16
 
+/* Panels that `linear_quantized` reads together. */
+#define CG_DOT_PANELS 2
+
 #define CG_ALIGNMENT 64
 
 typedef enum cg_role {
@@ -17,10 +20,11 @@ typedef enum cg_role {
      * [panel][group][16]. Within a group 4-bit elements go in pairs of consecutive k, the earlier
      * one in the low half. Rows beyond the last are zero. */
     CG_ROLE_PANELS,
-    /* A matrix read by `linear_quantized`: blocks of 32 k, [panel][block][8 quads][16 rows][4 k],
-     * one unsigned byte each; 4-bit elements go in pairs of quads, the earlier one in the low half.
-     * Stored integers are raised by `bias` to be unsigned. Elements and rows beyond the last are
-     * there, with any number and the scale 0; scales and zero points (raised too) as in panels. */
+    /* A matrix read by `linear_quantized`: pairs of panels in blocks of 32 k, [pair][block][2
+     * panels][8 quads][16 rows][4 k], one unsigned byte each; 4-bit elements go in pairs of quads,
+     * the earlier one in the low half. Stored integers are raised by `bias` to be unsigned.
+     * Elements and rows beyond the last are there, with any number and the scale 0; scales and zero
+     * points (raised too) are [pair][group][2 panels][16]. */
     CG_ROLE_DOTS,
     /* A table that is only gathered from: [row][k] in the stored type, each row starting at a whole
      * byte, scales and zero points [row][group]. */
@@ -34,7 +38,8 @@ typedef struct cg_weight {
     uint64_t rows, columns;
     uint64_t group,
         groups;           /* elements per group (columns when there are no groups), their number */
-    uint64_t unit_bytes;  /* of one panel, or of one row */
+    unsigned unit_panels; /* CG_ROLE_DOTS: 2; CG_ROLE_PANELS: 1; else 0 */
+    uint64_t unit_bytes;  /* of one panel, of one pair of panels, or of one row */
     uint64_t group_bytes; /* of one whole group within a panel; CG_ROLE_DOTS: of one block */
     unsigned scale_bytes; /* of one scale; 0: not quantised */
     bool has_zero;        /* zero points, one byte each */
@@ -79,6 +84,12 @@ int cg_caches_find(const cg_caches *caches, const char *name);
 static inline uint64_t cg_align(uint64_t value, uint64_t alignment)
 {
     return (value + alignment - 1) / alignment * alignment;
+}
+
+/* Rows whose elements lie together. */
+static inline uint64_t cg_weight_unit_rows(const cg_weight *weight)
+{
+    return weight->unit_panels == 0 ? 1 : (uint64_t)weight->unit_panels * CG_PANEL_ROWS;
 }
 
 /* Blocks of 32 along K, the last one perhaps short. */

@@ -1,5 +1,5 @@
 /* Packing of weights into the payload: panels, tables and plain numbers, in the order of
- * codegen/layout.h. At most 16 rows are in memory at a time.
+ * codegen/layout.h. At most 32 rows are in memory at a time.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "codegen/program.h"
@@ -54,17 +54,18 @@ static td_status put_zeros_to(writer *out, uint64_t position)
     return put(out, NULL, position - out->position);
 }
 
-/* --- blocks of 16 rows --- */
+/* --- batches of rows --- */
 
-/* A matrix of `rows` x `columns` elements of `bits`, read 16 rows at a time. */
+/* A matrix of `rows` x `columns` elements of `bits`, read `batch` rows at a time: those whose
+ * elements lie together, or 16. */
 typedef struct reader {
     td_context *context;
     const ir_constant *constant;
-    uint64_t rows, columns;
+    uint64_t rows, columns, batch;
     unsigned bits;
-    unsigned char *raw;    /* 16 rows as stored */
-    unsigned char *bytes;  /* 4-bit elements of 16 rows, one per byte */
-    unsigned char *packed; /* 16 rows as they are written */
+    unsigned char *raw;    /* a batch as stored */
+    unsigned char *bytes;  /* 4-bit elements of a batch, one per byte */
+    unsigned char *packed; /* a batch as it is written */
 } reader;
 
 static void reader_release(reader *in)
@@ -74,12 +75,18 @@ static void reader_release(reader *in)
     td_release(in->context, in->packed);
 }
 
-static td_status reader_open(td_context *context, const ir_constant *constant, uint64_t rows,
-                             uint64_t columns, uint64_t packed_bytes, reader *in)
+static td_status reader_open(td_context *context, const ir_constant *constant,
+                             const cg_weight *weight, uint64_t columns, uint64_t packed_bytes,
+                             reader *in)
 {
-    *in =
-        (reader){context, constant, rows, columns, ir_type_bits(constant->type), NULL, NULL, NULL};
-    const uint64_t elements = CG_PANEL_ROWS * columns;
+    const uint64_t rows = weight->rows, unit = cg_weight_unit_rows(weight);
+    *in = (reader){.context = context,
+                   .constant = constant,
+                   .rows = rows,
+                   .columns = columns,
+                   .batch = unit < CG_PANEL_ROWS ? CG_PANEL_ROWS : unit,
+                   .bits = ir_type_bits(constant->type)};
+    const uint64_t elements = in->batch * columns;
     if (constant->bytes != (rows * columns * in->bits + 7) / 8)
         return td_fail(context, TD_INVALID,
                        "constant \"%s\" has %llu bytes, %llu x %llu elements of %s are needed",
@@ -101,15 +108,15 @@ static td_status reader_open(td_context *context, const ir_constant *constant, u
     return TD_OK;
 }
 
-/* Reads the rows first .. first + 15; those past the end are zero. */
+/* Reads the batch of rows from `first` on; those past the end are zero. */
 static td_status read_rows(reader *in, uint64_t first, uint64_t *count)
 {
     const uint64_t left = in->rows - first;
-    *count = left < CG_PANEL_ROWS ? left : CG_PANEL_ROWS;
-    /* 16 rows of any width start at a whole byte. */
+    *count = left < in->batch ? left : in->batch;
+    /* A batch of rows of any width starts at a whole byte. */
     const uint64_t offset = first * in->columns * in->bits / 8;
     const uint64_t size = (*count * in->columns * in->bits + 7) / 8;
-    const uint64_t elements = CG_PANEL_ROWS * in->columns;
+    const uint64_t elements = in->batch * in->columns;
     memset(in->raw, 0, (size_t)(elements * in->bits / 8));
     TD_TRY(ir_constant_read(in->context, in->constant, offset, size, in->raw));
     if (*count % 2 == 1 && in->columns % 2 == 1 && in->bits == 4)
@@ -119,13 +126,13 @@ static td_status read_rows(reader *in, uint64_t first, uint64_t *count)
     return TD_OK;
 }
 
-/* Elements first .. first + count - 1 of 16 rows, interleaved: [k][16 rows]. */
+/* Elements first .. first + count - 1 of a batch, interleaved: [k][row]. */
 static unsigned char *interleave(const reader *in, uint64_t first, uint64_t count,
                                  unsigned char *to)
 {
     if (in->bits == 4) {
         for (uint64_t k = first; k < first + count; k += 2)
-            for (uint64_t row = 0; row < CG_PANEL_ROWS; row++) {
+            for (uint64_t row = 0; row < in->batch; row++) {
                 const unsigned char *at = in->bytes + row * in->columns + k;
                 *to++ = (unsigned char)(at[0] | (k + 1 < first + count ? at[1] << 4 : 0));
             }
@@ -133,12 +140,13 @@ static unsigned char *interleave(const reader *in, uint64_t first, uint64_t coun
     }
     const size_t size = in->bits / 8;
     for (uint64_t k = first; k < first + count; k++)
-        for (uint64_t row = 0; row < CG_PANEL_ROWS; row++, to += size)
+        for (uint64_t row = 0; row < in->batch; row++, to += size)
             memcpy(to, in->raw + (row * in->columns + k) * size, size);
     return to;
 }
 
-/* 16 rows as bytes of their own: i4 and u4 one per byte (sign-extended), 8-bit as they are. */
+/* Elements of a batch as bytes of their own: i4 and u4 one per byte (sign-extended), 8-bit as they
+ * are. */
 static unsigned char element_byte(const reader *in, uint64_t index)
 {
     if (in->bits == 8)
@@ -149,7 +157,7 @@ static unsigned char element_byte(const reader *in, uint64_t index)
 
 /* --- the parts of a matrix --- */
 
-/* Writes `in->packed` for each block of 16 rows with `step`. */
+/* Makes `in->packed` of a batch of which `rows` exist; its bytes. */
 typedef uint64_t (*pack_step)(const reader *in, const cg_weight *weight, uint64_t rows);
 
 /* A panel: its groups one after the other. */
@@ -174,19 +182,30 @@ static unsigned char raised_element(const reader *in, const cg_weight *weight, u
     return (unsigned char)(bytes[row * in->columns + k] ^ weight->bias);
 }
 
-/* A panel for dot products: [block][quad][16 rows][4 k], or two quads in the halves of a byte. */
-static uint64_t pack_dots(const reader *in, const cg_weight *weight, uint64_t rows)
+/* A block of a panel for dot products: [quad][16 rows][4 k], or two quads in the halves of a byte.
+ */
+static unsigned char *pack_dot_block(const reader *in, const cg_weight *weight, uint64_t panel,
+                                     uint64_t block, unsigned char *to)
 {
-    const uint64_t step = in->bits == 4 ? 8 : 4, end = cg_weight_blocks(weight) * IR_QUANTIZE_BLOCK;
-    unsigned char *to = in->packed;
-    (void)rows;
-    for (uint64_t first = 0; first < end; first += step)
-        for (uint64_t row = 0; row < CG_PANEL_ROWS; row++)
+    const uint64_t step = in->bits == 4 ? 8 : 4, begin = block * IR_QUANTIZE_BLOCK;
+    for (uint64_t first = begin; first < begin + IR_QUANTIZE_BLOCK; first += step)
+        for (uint64_t row = panel * CG_PANEL_ROWS; row < (panel + 1) * CG_PANEL_ROWS; row++)
             for (uint64_t k = first; k < first + 4; k++) {
                 const unsigned char later =
                     in->bits == 4 ? raised_element(in, weight, row, k + 4) : 0;
                 *to++ = (unsigned char)(raised_element(in, weight, row, k) | later << 4);
             }
+    return to;
+}
+
+/* A pair of panels, whose blocks take turns. */
+static uint64_t pack_dots(const reader *in, const cg_weight *weight, uint64_t rows)
+{
+    unsigned char *to = in->packed;
+    (void)rows;
+    for (uint64_t block = 0; block < cg_weight_blocks(weight); block++)
+        for (uint64_t panel = 0; panel < CG_DOT_PANELS; panel++)
+            to = pack_dot_block(in, weight, panel, block, to);
     return (uint64_t)(to - in->packed);
 }
 
@@ -213,7 +232,7 @@ static uint64_t pack_table(const reader *in, const cg_weight *weight, uint64_t r
     return (uint64_t)(to - in->packed);
 }
 
-/* Scales [group][16] of a panel, or the zero points as bytes. */
+/* Scales [group][row] of a batch, or the zero points as bytes. */
 static uint64_t pack_scales(const reader *in, const cg_weight *weight, uint64_t rows)
 {
     (void)rows;
@@ -226,12 +245,12 @@ static uint64_t pack_zeros(const reader *in, const cg_weight *weight, uint64_t r
     const bool panels = weight->role != CG_ROLE_ROWS;
     unsigned char *to = in->packed;
     if (weight->role == CG_ROLE_DOTS) {
-        for (uint64_t i = 0; i < CG_PANEL_ROWS * in->columns; i++)
-            *to++ = raised_element(in, weight, i % CG_PANEL_ROWS, i / CG_PANEL_ROWS);
-        return CG_PANEL_ROWS * in->columns;
+        for (uint64_t i = 0; i < in->batch * in->columns; i++)
+            *to++ = raised_element(in, weight, i % in->batch, i / in->batch);
+        return in->batch * in->columns;
     }
-    for (uint64_t i = 0; panels && i < CG_PANEL_ROWS * in->columns; i++)
-        *to++ = element_byte(in, i % CG_PANEL_ROWS * in->columns + i / CG_PANEL_ROWS);
+    for (uint64_t i = 0; panels && i < in->batch * in->columns; i++)
+        *to++ = element_byte(in, i % in->batch * in->columns + i / in->batch);
     for (uint64_t i = 0; !panels && i < rows * in->columns; i++)
         *to++ = element_byte(in, i);
     return (uint64_t)(to - in->packed);
@@ -241,9 +260,9 @@ static td_status pack_part(writer *out, const cg_weight *weight, const ir_consta
                            uint64_t columns, uint64_t packed_bytes, pack_step step)
 {
     reader in;
-    TD_TRY(reader_open(out->context, constant, weight->rows, columns, packed_bytes, &in));
+    TD_TRY(reader_open(out->context, constant, weight, columns, packed_bytes, &in));
     td_status status = TD_OK;
-    for (uint64_t row = 0; row < weight->rows && status == TD_OK; row += CG_PANEL_ROWS) {
+    for (uint64_t row = 0; row < weight->rows && status == TD_OK; row += in.batch) {
         uint64_t count = 0;
         status = read_rows(&in, row, &count);
         if (status == TD_OK)
@@ -260,9 +279,10 @@ static td_status pack_matrix(writer *out, const cg_weight *weight, uint64_t star
     const pack_step step = weight->role == CG_ROLE_DOTS     ? pack_dots
                            : weight->role == CG_ROLE_PANELS ? pack_panel
                                                             : pack_table;
-    const uint64_t block = CG_PANEL_ROWS * weight->groups;
+    const uint64_t batch = panels ? cg_weight_unit_rows(weight) : CG_PANEL_ROWS;
+    const uint64_t block = batch * weight->groups;
     TD_TRY(pack_part(out, weight, constant, weight->columns,
-                     panels ? weight->unit_bytes : weight->unit_bytes * CG_PANEL_ROWS, step));
+                     panels ? weight->unit_bytes : weight->unit_bytes * batch, step));
     if (constant->scale == NULL)
         return TD_OK;
     TD_TRY(put_zeros_to(out, start + weight->scale_offset));
