@@ -151,6 +151,16 @@ void td_output_discard(td_context *context, td_output *output)
     memset(output, 0, sizeof *output);
 }
 
+td_status td_output_check(td_context *context, const char *path)
+{
+    td_output output;
+    if (path == NULL)
+        return TD_OK;
+    TD_TRY(td_output_open(context, path, &output));
+    td_output_discard(context, &output);
+    return TD_OK;
+}
+
 td_status td_output_commit(td_context *context, td_output *output, bool executable)
 {
     td_status status = TD_OK;

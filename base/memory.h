@@ -22,6 +22,8 @@ void td_arena_release(td_arena *arena);
 
 /* Zero-filled, aligned to 16 bytes; NULL when memory ran out (count * size is overflow-checked). */
 void *td_arena_allocate(td_arena *arena, size_t count, size_t size);
+
+/* Copies of texts, NUL-terminated; NULL when memory ran out. */
 char *td_arena_string(td_arena *arena, const char *string);
 char *td_arena_string_n(td_arena *arena, const char *string, size_t length);
 char *td_arena_format(td_arena *arena, const char *format, ...)
@@ -56,7 +58,8 @@ char *td_arena_format(td_arena *arena, const char *format, ...)
 bool td_array_grow(td_context *context, void **items, size_t *capacity, size_t item_size,
                    size_t wanted);
 
-/* A growing text. Appending after memory ran out does nothing; `failed` tells at the end. */
+/* A growing text. Appending after memory ran out does nothing; `failed` tells at the end. Appending
+ * n characters one by one costs O(n). */
 typedef struct td_text {
     td_context *context;
     char *data; /* NUL-terminated once something was appended, else NULL */
@@ -69,7 +72,8 @@ void td_text_release(td_text *text);
 void td_text_append(td_text *text, const char *data, size_t length);
 void td_text_printf(td_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A hash map from strings to pointers; keys are not copied. */
+/* A hash map from strings to pointers, by open addressing: constant time as long as keys do not
+ * collide. Keys are not copied and must stay. Nothing is removed. */
 typedef struct td_map {
     td_context *context;
     struct td_map_entry *entries;

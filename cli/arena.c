@@ -15,25 +15,15 @@ typedef struct arena_options {
     bool minimise, check, json;
 } arena_options;
 
-enum {
-    KEY_CAPACITY = 0x2000,
-    KEY_ALIGNMENT,
-    KEY_TIME,
-    KEY_WORK,
-    KEY_MINIMISE,
-    KEY_CHECK,
-    KEY_JSON
-};
+enum { KEY_CAPACITY = 0x2000, KEY_ALIGNMENT, KEY_MINIMISE, KEY_CHECK, KEY_JSON };
 
 static const struct argp_option options_table[] = {
     {"capacity", KEY_CAPACITY, "BYTES", 0, "place all buffers within this many bytes", 0},
     {"minimize", KEY_MINIMISE, NULL, 0, "find the least capacity (default without --capacity)", 0},
     {"alignment", KEY_ALIGNMENT, "BYTES", 0, "round sizes and offsets up to multiples (default 1)",
      0},
-    {"time-limit", KEY_TIME, "SECONDS", 0, "most time for searching (default 10; 0: --work-limit)",
-     0},
-    {"work-limit", KEY_WORK, "STEPS", 0, "most steps of searching: equal results on any machine",
-     0},
+    {CLI_TIME_LIMIT, 0},
+    {CLI_WORK_LIMIT, 0},
     {"check", KEY_CHECK, NULL, 0, "check and score the offsets that the file holds", 0},
     {"output", 'o', "FILE.csv", 0, "write the table with its offsets", 0},
     {"json", KEY_JSON, NULL, 0, "print JSON", 0},
@@ -53,12 +43,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_ALIGNMENT:
         options->search.alignment = cli_parse_count(state, "--alignment", argument, 1 << 30);
         return 0;
-    case KEY_TIME:
-        options->search.time_limit = cli_parse_seconds(state, argument);
-        return 0;
-    case KEY_WORK:
-        options->search.work_limit = cli_parse_count(state, "--work-limit", argument, UINT64_MAX);
-        return 0;
     case KEY_CHECK:
         options->check = true;
         return 0;
@@ -76,12 +60,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_usage_error(state, "a table is missing: a .csv file of id,lower,upper,size");
         if (options->check && options->output != NULL)
             cli_usage_error(state, "--check changes no offsets: there is nothing for -o to write");
-        if (options->search.work_limit > 0)
-            options->search.time_limit = 0;
-        return 0;
+        break;
     default:
-        return ARGP_ERR_UNKNOWN;
+        break;
     }
+    return cli_parse_limit(key, argument, state, &options->search.time_limit,
+                           &options->search.work_limit);
 }
 
 static const struct argp argp = {

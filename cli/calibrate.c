@@ -7,17 +7,25 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef TD_ARRAY(const char *) path_list;
+
+/* Whose text is counted: rows of writer_names. */
+typedef enum text_writer {
+    BY_TARGET,
+    BY_DRAFTER,
+    BY_DRAFTED, /* of the target's text, what the drafter had guessed */
+    WRITER_COUNT
+} text_writer;
+
+static const char *const writer_names[WRITER_COUNT] = {"target", "drafter", "drafted"};
 
 typedef struct calibrate_options {
     cli_options shared;
     path_list texts, prompts, merged;
     const char *field, *output;
-    bool by_drafter;
-    bool drafted_only;          /* of the target's text, what the drafter had guessed */
+    text_writer by;
     uint32_t max_tokens, limit; /* limit 0: all prompts */
     double temperature;
     uint64_t seed;
@@ -67,37 +75,72 @@ static void add_path(struct argp_state *state, calibrate_options *options, path_
         cli_usage_error(state, "%s: memory ran out", path);
 }
 
-static double parse_temperature(struct argp_state *state, const char *text)
+static const char *model_that_writes(const calibrate_options *options)
 {
-    char *end;
-    const double temperature = strtod(text, &end);
-    if (end == text || *end != '\0' || !(temperature >= 0 && temperature <= 100))
-        cli_usage_error(state, "--temperature %s: expected a number from 0 to 100", text);
-    return temperature;
+    return options->by == BY_DRAFTER ? options->shared.drafter : options->shared.target;
 }
 
 static void check(struct argp_state *state, const calibrate_options *options)
 {
-    const char *writer = options->by_drafter ? options->shared.drafter : options->shared.target;
+    const char *writer = model_that_writes(options);
     if (options->output == NULL)
         cli_usage_error(state, "-o is missing");
     if (options->texts.count + options->prompts.count + options->merged.count == 0)
         cli_usage_error(state, "nothing to count: give --text, --prompts or --merge");
     if (options->prompts.count > 0 && writer == NULL)
         cli_usage_error(state, "--prompts: no model writes; give --%s",
-                        options->by_drafter ? "drafter" : "target");
-    if (options->drafted_only && options->shared.drafter == NULL)
+                        options->by == BY_DRAFTER ? "drafter" : "target");
+    if (options->by == BY_DRAFTED && options->shared.drafter == NULL)
         cli_usage_error(state, "--by drafted: no model drafts; give --drafter");
     if (options->texts.count > 0 && options->shared.tokenizer == NULL && writer == NULL)
         cli_usage_error(state, "--text: give --tokenizer, or a model that a tokenizer lies with");
 }
 
-static void parse_by(struct argp_state *state, const char *text, calibrate_options *options)
+static text_writer parse_writer(struct argp_state *state, const char *text)
 {
-    options->by_drafter = strcmp(text, "drafter") == 0;
-    options->drafted_only = strcmp(text, "drafted") == 0;
-    if (!options->by_drafter && !options->drafted_only && strcmp(text, "target") != 0)
-        cli_usage_error(state, "--by %s: expected target, drafter or drafted", text);
+    for (text_writer by = BY_TARGET; by < WRITER_COUNT; by++)
+        if (strcmp(text, writer_names[by]) == 0)
+            return by;
+    cli_usage_error(state, "--by %s: expected target, drafter or drafted", text);
+}
+
+/* Takes one option's value. */
+static error_t take(int key, char *value, struct argp_state *state, calibrate_options *options)
+{
+    switch (key) {
+    case KEY_TEXT:
+        add_path(state, options, &options->texts, value);
+        return 0;
+    case KEY_PROMPTS:
+        add_path(state, options, &options->prompts, value);
+        return 0;
+    case KEY_MERGE:
+        add_path(state, options, &options->merged, value);
+        return 0;
+    case KEY_BY:
+        options->by = parse_writer(state, value);
+        return 0;
+    case KEY_FIELD:
+        options->field = value;
+        return 0;
+    case KEY_LIMIT:
+        options->limit = (uint32_t)cli_parse_count(state, "--limit", value, UINT32_MAX);
+        return 0;
+    case KEY_MAX_TOKENS:
+        options->max_tokens = (uint32_t)cli_parse_count(state, "--max-tokens", value, 1 << 24);
+        return 0;
+    case KEY_TEMPERATURE:
+        options->temperature = cli_parse_real(state, "--temperature", value, 100);
+        return 0;
+    case KEY_SEED:
+        options->seed = cli_parse_number(state, "--seed", value, UINT64_MAX);
+        return 0;
+    case 'o':
+        options->output = value;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -108,36 +151,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &options->shared;
         state->child_inputs[1] = &options->shared;
         return 0;
-    case KEY_TEXT:
-        add_path(state, options, &options->texts, argument);
-        return 0;
-    case KEY_PROMPTS:
-        add_path(state, options, &options->prompts, argument);
-        return 0;
-    case KEY_MERGE:
-        add_path(state, options, &options->merged, argument);
-        return 0;
-    case KEY_BY:
-        parse_by(state, argument, options);
-        return 0;
-    case KEY_FIELD:
-        options->field = argument;
-        return 0;
-    case KEY_LIMIT:
-        options->limit = (uint32_t)cli_parse_count(state, "--limit", argument, UINT32_MAX);
-        return 0;
-    case KEY_MAX_TOKENS:
-        options->max_tokens = (uint32_t)cli_parse_count(state, "--max-tokens", argument, 1 << 24);
-        return 0;
-    case KEY_TEMPERATURE:
-        options->temperature = parse_temperature(state, argument);
-        return 0;
-    case KEY_SEED:
-        options->seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
-        return 0;
-    case 'o':
-        options->output = argument;
-        return 0;
     case ARGP_KEY_ARG:
         cli_usage_error(state,
                         "unexpected argument %s: files are given by --text, --prompts and "
@@ -147,7 +160,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         check(state, options);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return take(key, argument, state, options);
     }
 }
 
@@ -203,7 +216,7 @@ static td_status count_raw_text(void *pointer, const char *text, size_t length)
 static bool count_piece(void *pointer, const tandem_piece *piece)
 {
     const tally *self = pointer;
-    const bool skip_last = self->options->drafted_only && piece->count > 0;
+    const bool skip_last = self->options->by == BY_DRAFTED && piece->count > 0;
     count_ids(pointer, piece->ids, piece->count - skip_last);
     return true;
 }
@@ -213,7 +226,7 @@ static td_status count_continuation(tally *self, tandem_session *session, const 
                                     size_t length)
 {
     const tandem_api *api = self->loaded.api;
-    const bool pair = !self->options->by_drafter && self->options->shared.drafter != NULL;
+    const bool pair = self->options->by != BY_DRAFTER && self->options->shared.drafter != NULL;
     const tandem_generate_options choices = {.max_tokens = self->options->max_tokens,
                                              /* one token a round, so that every draft is judged */
                                              .draft = pair ? "1" : "0",
@@ -268,7 +281,7 @@ static td_status load_writer(tally *self)
     for (size_t i = 0; i < options->prompts.count; i++)
         TD_TRY(cli_each_text(self->context, options->prompts.items[i], CLI_PARAGRAPHS,
                              options->field, measure_text, &start.text_bytes));
-    if (options->by_drafter) {
+    if (options->by == BY_DRAFTER) {
         models.target = models.drafter;
         models.drafter = NULL;
     }
@@ -331,9 +344,7 @@ static td_status read_tokenizer(td_context *context, const calibrate_options *op
     const rt_tokenizer *opened;
     const fe_options listing = {.constants = options->shared.constants, .listing = true};
     if (options->shared.tokenizer == NULL)
-        TD_TRY(fe_import(context,
-                         options->by_drafter ? options->shared.drafter : options->shared.target,
-                         &listing, &model));
+        TD_TRY(fe_import(context, model_that_writes(options), &listing, &model));
     const td_status status =
         cli_read_tokenizer(context, &options->shared, &model, tokenizer, &opened);
     ir_module_release(model.module);
@@ -344,16 +355,14 @@ static td_status count_texts(td_context *context, const calibrate_options *optio
                              fe_counts *counts)
 {
     fe_tokenizer tokenizer = {0};
-    const char *kind = options->by_drafter     ? "drafter"
-                       : options->drafted_only ? "drafted"
-                                               : "target";
     if (options->texts.count + options->prompts.count == 0)
         return TD_OK;
     td_status status = read_tokenizer(context, options, &tokenizer);
     if (status == TD_OK && options->texts.count > 0)
         status = add_kind(context, options, &tokenizer, "raw", count_raw, counts);
     if (status == TD_OK && options->prompts.count > 0)
-        status = add_kind(context, options, &tokenizer, kind, count_generated, counts);
+        status = add_kind(context, options, &tokenizer, writer_names[options->by], count_generated,
+                          counts);
     fe_tokenizer_release(context, &tokenizer);
     return status;
 }

@@ -98,6 +98,10 @@ uint64_t cli_parse_number(struct argp_state *state, const char *option, const ch
 uint64_t cli_parse_count(struct argp_state *state, const char *option, const char *text,
                          uint64_t largest);
 
+/* A number from 0 to `largest`, a whole one; refused through cli_usage_error. */
+double cli_parse_real(struct argp_state *state, const char *option, const char *text,
+                      double largest);
+
 /* --- the pipeline: from options to a program --- */
 
 /* A trimmed head, and what passes of the drafter read with the whole one. */

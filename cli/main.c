@@ -46,14 +46,6 @@ static void print_usage(FILE *stream)
           stream);
 }
 
-int cli_exit_status(const td_context *context, td_status status)
-{
-    if (status == TD_OK)
-        return 0;
-    fprintf(stderr, "tandem: %s\n", context->message);
-    return status == TD_USAGE ? 2 : 1;
-}
-
 /* No file that is opened shall take the place of a standard stream that is closed: what is printed
  * would be written into it. What is put there cannot be read from or written to, as before. */
 static void hold_streams(void)

@@ -4,7 +4,6 @@
 #include "cli/cli.h"
 
 #include "runtime/command_line.h"
-
 #include "runtime/evict.h"
 
 #include <errno.h>
@@ -50,6 +49,17 @@ uint64_t cli_parse_count(struct argp_state *state, const char *option, const cha
                          uint64_t largest)
 {
     return parse_whole(state, option, text, 1, largest);
+}
+
+double cli_parse_real(struct argp_state *state, const char *option, const char *text,
+                      double largest)
+{
+    char *end;
+    errno = 0;
+    const double number = strtod(text, &end);
+    if (end == text || *end != '\0' || errno != 0 || !(number >= 0 && number <= largest))
+        cli_usage_error(state, "%s %s: expected a number from 0 to %.0f", option, text, largest);
+    return number;
 }
 
 /* As the program's own --memory-budget. */
@@ -289,3 +299,35 @@ static error_t parse_device(int key, char *argument, struct argp_state *state)
 }
 
 const struct argp cli_device_argp = {device_options, parse_device, NULL, NULL, NULL, NULL, NULL};
+
+/* --- all of them, for verbs that make a program --- */
+
+static const struct argp_child program_children[] = {{&cli_pair_argp, 0, NULL, 0},
+                                                     {&cli_model_argp, 0, NULL, 0},
+                                                     {&cli_trim_argp, 0, NULL, 0},
+                                                     {&cli_device_argp, 0, NULL, 0},
+                                                     {NULL, 0, NULL, 0}};
+
+static error_t parse_program(int key, char *argument, struct argp_state *state)
+{
+    cli_options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        for (size_t i = 0; program_children[i].argp != NULL; i++)
+            state->child_inputs[i] = options;
+        return 0;
+    case ARGP_KEY_ARG:
+        cli_usage_error(state, "unexpected argument %s: models are given by --target and --drafter",
+                        argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->target == NULL)
+            cli_usage_error(state, "--target is missing");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp cli_program_argp = {NULL, parse_program, NULL, NULL, program_children,
+                                      NULL, NULL};

@@ -6,7 +6,6 @@
 #include "ir/evaluate.h"
 
 #include <math.h>
-#include <string.h>
 
 /* A module's entry points and the symbols that vary from pass to pass. */
 typedef struct reference {

@@ -6,6 +6,7 @@
 #include "cli/search_options.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -220,7 +221,8 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
     return status;
 }
 
-/* Whether the options go together with what the file holds. */
+/* Whether the options go together with what the file holds, and outputs can be written: searching
+ * takes long. */
 static td_status check_options(td_context *context, const schedule_options *options,
                                const cli_graph_file *file)
 {
@@ -233,7 +235,9 @@ static td_status check_options(td_context *context, const schedule_options *opti
         return td_fail(context, TD_USAGE,
                        "%s: it has %zu graphs; orders are read and written for files of one",
                        options->path, file->graph_count);
-    return TD_OK;
+    TD_TRY(td_output_check(context, options->order_out));
+    TD_TRY(td_output_check(context, options->arena_out));
+    return td_output_check(context, options->output);
 }
 
 static td_status schedule(td_context *context, const schedule_options *options)

@@ -14,7 +14,6 @@
 
 #define MOST_FILES  64
 #define MOST_WIDTHS 8
-#define GRAPH_SHARE 0.25 /* of the examples, where files are given beside layered graphs */
 
 typedef struct train_options {
     topo_training training;
@@ -38,6 +37,7 @@ enum {
     KEY_TEMPERATURE,
     KEY_BEAM,
     KEY_WIDTH,
+    KEY_SHARE,
     KEY_LAYERS,
     KEY_CHECKPOINT,
     KEY_VALIDATE,
@@ -49,6 +49,10 @@ static const struct argp_option options_table[] = {
     {"graphs", KEY_GRAPHS, "WHAT", 0,
      "layered:N or layered:LEAST-MOST nodes (default layered:100-500), or a GraphML file or model; "
      "can be given several times",
+     0},
+    {"graph-share", KEY_SHARE, "X", 0,
+     "share of the examples that are graphs of files, where layered ones are asked for, too "
+     "(default 0.1)",
      0},
     {"steps", KEY_STEPS, "N", 0, "steps of the optimiser (default 1500)", 0},
     {"until", KEY_UNTIL, "N", 0, "end after step N of these", 0},
@@ -70,7 +74,8 @@ static const struct argp_option options_table[] = {
     {"checkpoint", KEY_CHECKPOINT, "FILE", 0,
      "written at every validation; read at the start where it is there", 0},
     {"validate-every", KEY_VALIDATE, "N", 0, "steps (default 100)", 0},
-    {"validation", KEY_VALIDATION, "N", 0, "layered graphs of 500 nodes (default 64)", 0},
+    {"validation", KEY_VALIDATION, "N", 0,
+     "layered graphs of 500 nodes, half as many of 1000, a quarter of 2000 (default 64)", 0},
     {"time-limit", KEY_TIME, "S", 0, "end after so many seconds", 0},
     {"output", 'o', "FILE", 0, "where to write the parameters", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -158,6 +163,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_SEED:
         training->seed = cli_parse_number(state, "--seed", argument, UINT64_MAX);
         return 0;
+    case KEY_SHARE:
+        training->graph_share = parse_positive(state, "--graph-share", argument, 1);
+        return 0;
     case KEY_RATE:
         training->rate = parse_positive(state, "--rate", argument, 1);
         return 0;
@@ -212,15 +220,6 @@ static const struct argp argp = {
     NULL,
 };
 
-/* Training takes long: a place where nothing can be written is refused before it. */
-static td_status check_output(td_context *context, const char *path)
-{
-    td_output output;
-    TD_TRY(td_output_open(context, path, &output));
-    td_output_discard(context, &output);
-    return TD_OK;
-}
-
 /* Trains with the graphs of the files; each of a model's graphs is one. The first process of the
  * team writes the parameters. */
 static td_status train(td_context *context, train_options *options)
@@ -228,7 +227,8 @@ static td_status train(td_context *context, train_options *options)
     const topo_team *team = options->training.team;
     cli_graph_file files[MOST_FILES] = {0};
     TD_ARRAY(const sched_problem *) problems = {0};
-    td_status status = check_output(context, options->output);
+    /* Training takes long: a place where nothing can be written is refused before it. */
+    td_status status = td_output_check(context, options->output);
     size_t opened = 0;
     for (; opened < options->file_count && status == TD_OK; opened++) {
         status = cli_read_graphs(context, options->files[opened], &files[opened]);
@@ -239,7 +239,8 @@ static td_status train(td_context *context, train_options *options)
     topo_model model;
     options->training.graphs = problems.items;
     options->training.graph_count = problems.count;
-    options->training.graph_share = options->layered ? GRAPH_SHARE : 1;
+    if (!options->layered)
+        options->training.graph_share = 1;
     status = topo_team_agree(team, context, status);
     if (status == TD_OK)
         status = topo_train(context, &options->training, &model);
@@ -278,9 +279,10 @@ int cli_train_orderer(int argc, char **argv)
                                           .threads = 2,
                                           .least_nodes = 100,
                                           .most_nodes = 500,
-                                          .factor = 8,
+                                          .factor = 4,
                                           .rate = 1.5e-3,
                                           .decay = 0.01,
+                                          .graph_share = 0.1,
                                           .policy_share = 1,
                                           .samples = 32,
                                           .temperature = 0.3,

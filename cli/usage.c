@@ -1,4 +1,5 @@
-/* Command lines: what cannot be understood is refused in one sentence, with exit status 2.
+/* How a verb ends that fails: in one sentence, with exit status 1, or 2 when the command line cannot
+ * be understood.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/cli.h"
@@ -7,6 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+int cli_exit_status(const td_context *context, td_status status)
+{
+    if (status == TD_OK)
+        return 0;
+    fprintf(stderr, "tandem: %s\n", context->message);
+    return status == TD_USAGE ? 2 : 1;
+}
 
 void cli_usage_error(const struct argp_state *state, const char *format, ...)
 {

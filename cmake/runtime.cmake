@@ -5,7 +5,7 @@
 # only libc, libm and pthreads.
 file(GLOB runtime_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*.c)
 # Loops over a whole vocabulary, or over all slots, are worth vectorising.
-set(runtime_loops lanes panel sample warp)
+set(runtime_loops copy lanes panel sample warp)
 set(runtime_flags -std=c17 -O2 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -ffunction-sections
   -fdata-sections -fPIC -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wcast-qual -Wundef -Wvla

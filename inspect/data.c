@@ -5,7 +5,6 @@
 #include "inspect/json.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* ,"key":[first, second, ...] with one number for each index. */
 #define WRITE_COLUMN(stream, key, index, count, number)                                            \

@@ -4,8 +4,6 @@
 #include "inspect/inspect.h"
 #include "inspect/private.h"
 
-#include <string.h>
-
 /* The model that a graph belongs to. */
 static const char *model_of(const cg_request *program, const ir_graph *graph)
 {

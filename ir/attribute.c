@@ -1,4 +1,4 @@
-/* Attributes of nodes: setting, finding, reading with a default.
+/* Attributes of nodes: setting, copying, finding, reading with a default.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/private.h"
@@ -78,6 +78,20 @@ td_status ir_node_set_ints(ir_node *node, const char *name, size_t count, const 
         memcpy(copy, values, count * sizeof *copy);
     return set(node, name,
                &(ir_attribute){.kind = IR_ATTRIBUTE_INTS, .integers = copy, .count = count});
+}
+
+td_status ir_node_copy_attribute(ir_node *node, const ir_attribute *attribute)
+{
+    switch (attribute->kind) {
+    case IR_ATTRIBUTE_INT:
+        return ir_node_set_int(node, attribute->name, attribute->integer);
+    case IR_ATTRIBUTE_FLOAT:
+        return ir_node_set_float(node, attribute->name, attribute->number);
+    case IR_ATTRIBUTE_STRING:
+        return ir_node_set_string(node, attribute->name, attribute->string);
+    default:
+        return ir_node_set_ints(node, attribute->name, attribute->count, attribute->integers);
+    }
 }
 
 const ir_attribute *ir_node_attribute(const ir_node *node, const char *name)

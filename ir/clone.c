@@ -1,21 +1,7 @@
-/* Copying a graph within its module, and attributes from node to node.
+/* Copying a graph within its module.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/ir.h"
-
-td_status ir_node_copy_attribute(ir_node *node, const ir_attribute *attribute)
-{
-    switch (attribute->kind) {
-    case IR_ATTRIBUTE_INT:
-        return ir_node_set_int(node, attribute->name, attribute->integer);
-    case IR_ATTRIBUTE_FLOAT:
-        return ir_node_set_float(node, attribute->name, attribute->number);
-    case IR_ATTRIBUTE_STRING:
-        return ir_node_set_string(node, attribute->name, attribute->string);
-    default:
-        return ir_node_set_ints(node, attribute->name, attribute->count, attribute->integers);
-    }
-}
 
 typedef struct cloner {
     ir_graph *clone;

@@ -3,9 +3,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/private.h"
 
-#include <limits.h>
-#include <string.h>
-
 ir_dim ir_dim_constant(int64_t value)
 {
     return (ir_dim){.constant = value};
@@ -109,9 +106,10 @@ bool ir_dim_multiply(const ir_dim *a, const ir_dim *b, ir_dim *product)
 /* a = quotient * b for a constant quotient: the only way to divide by a form with symbols. */
 static bool divide_by_form(const ir_dim *a, const ir_dim *b, ir_dim *quotient)
 {
-    if (a->terms != b->terms || a->term[0].factor % b->term[0].factor != 0)
+    const int64_t factor = a->term[0].factor, divisor = b->term[0].factor;
+    if (a->terms != b->terms || factor % divisor != 0)
         return false;
-    ir_dim ratio = ir_dim_constant((int64_t)a->term[0].factor / b->term[0].factor), product;
+    ir_dim ratio = ir_dim_constant(factor / divisor), product;
     if (!ir_dim_multiply(b, &ratio, &product) || !ir_dim_equal(&product, a))
         return false;
     *quotient = ratio;

@@ -159,46 +159,61 @@ static td_status check_rows(ir_evaluator *evaluator, const ir_node *node, const 
                             tokens, width);
 }
 
-static td_status take_pass(ir_evaluator *evaluator, const ir_node *node,
-                           const ir_tensor *const *inputs, const ir_state_data *cache,
-                           cached_pass *pass)
+/* Heads, and room in the cache: `tail` tokens stand behind the committed ones after the pass. */
+static td_status check_cache(ir_evaluator *evaluator, const ir_node *node, int64_t heads,
+                             const ir_state_data *cache, uint64_t tail)
 {
     const ir_state *state = cache->state;
-    const ir_tensor *mask = inputs[3];
-    int64_t heads = ir_node_int(node, "heads", 0);
     if (heads <= 0 || state->kv_heads == 0 || heads % state->kv_heads != 0)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "%" PRId64 " heads over %" PRIu32 " KV heads; a multiple is wanted",
                                 heads, state->kv_heads);
-    uint64_t tokens = inputs[0]->rank > 0 ? (uint64_t)inputs[0]->dim[0] : 0;
-    uint64_t width = (uint64_t)state->kv_heads * state->head_size;
-    uint64_t tail = (uint64_t)evaluator->tail + tokens; /* after the pass */
     if (evaluator->tail > cache->tail)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "the tail of cache \"%s\" holds %" PRIu32 " tokens; %" PRIu32
                                 " of them cannot stay",
                                 state->name, cache->tail, evaluator->tail);
-    TD_TRY(check_rows(evaluator, node, inputs[0], 1, tokens, (uint64_t)heads * state->head_size));
-    TD_TRY(check_rows(evaluator, node, inputs[1], 2, tokens, width));
-    TD_TRY(check_rows(evaluator, node, inputs[2], 3, tokens, width));
-    TD_TRY(ir_evaluate_want_integers(evaluator, node, mask, 4));
-    if (mask->rank != 2 || (uint64_t)mask->dim[0] != tokens ||
-        (uint64_t)mask->dim[1] < tail / 64 + (tail % 64 != 0))
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "operand 4 (ancestors) must have the shape [%" PRIu64
-                                ", words] with 64 bits a word and a bit for each of %" PRIu64
-                                " tokens of the tail",
-                                tokens, tail);
     if (tail > evaluator->slots || cache->committed > evaluator->slots - tail)
         return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                 "cache \"%s\" has %" PRIu32 " slots; %" PRIu32
                                 " are committed, so %" PRIu64 " more tokens do not fit",
                                 state->name, evaluator->slots, cache->committed, tail);
+    return TD_OK;
+}
+
+static td_status check_ancestors(ir_evaluator *evaluator, const ir_node *node,
+                                 const ir_tensor *mask, uint64_t tokens, uint64_t tail)
+{
+    TD_TRY(ir_evaluate_want_integers(evaluator, node, mask, 4));
+    if (mask->rank == 2 && (uint64_t)mask->dim[0] == tokens &&
+        (uint64_t)mask->dim[1] >= tail / 64 + (tail % 64 != 0))
+        return TD_OK;
+    return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                            "operand 4 (ancestors) must have the shape [%" PRIu64
+                            ", words] with 64 bits a word and a bit for each of %" PRIu64
+                            " tokens of the tail",
+                            tokens, tail);
+}
+
+static td_status take_pass(ir_evaluator *evaluator, const ir_node *node,
+                           const ir_tensor *const *inputs, const ir_state_data *cache,
+                           cached_pass *pass)
+{
+    const ir_state *state = cache->state;
+    const int64_t heads = ir_node_int(node, "heads", 0);
+    const uint64_t tokens = inputs[0]->rank > 0 ? (uint64_t)inputs[0]->dim[0] : 0;
+    const uint64_t width = (uint64_t)state->kv_heads * state->head_size;
+    const uint64_t tail = (uint64_t)evaluator->tail + tokens;
+    TD_TRY(check_cache(evaluator, node, heads, cache, tail));
+    TD_TRY(check_rows(evaluator, node, inputs[0], 1, tokens, (uint64_t)heads * state->head_size));
+    TD_TRY(check_rows(evaluator, node, inputs[1], 2, tokens, width));
+    TD_TRY(check_rows(evaluator, node, inputs[2], 3, tokens, width));
+    TD_TRY(check_ancestors(evaluator, node, inputs[3], tokens, tail));
     *pass = (cached_pass){.tokens = tokens,
                           .heads = (uint64_t)heads,
-                          .words = (uint64_t)mask->dim[1],
+                          .words = (uint64_t)inputs[3]->dim[1],
                           .tail = evaluator->tail,
-                          .ancestors = ir_tensor_integers(evaluator, mask),
+                          .ancestors = ir_tensor_integers(evaluator, inputs[3]),
                           .q = ir_tensor_floats(evaluator, inputs[0]),
                           .k = ir_tensor_floats(evaluator, inputs[1]),
                           .v = ir_tensor_floats(evaluator, inputs[2])};
@@ -379,6 +394,7 @@ typedef struct pure_pass {
     uint64_t queries, keys, size, value_size;
     float scale;
     bool causal;
+    const float *q, *k, *v;
     float *row;   /* scratch: [keys] */
     bool *hidden; /* scratch: [keys] */
     const pure_mask *mask;
@@ -468,49 +484,59 @@ static td_status pure_shape(ir_evaluator *evaluator, const ir_node *node,
     return TD_OK;
 }
 
+/* `rank` is that of the scores. */
+static td_status take_pure(ir_evaluator *evaluator, const ir_node *node,
+                           const ir_tensor *const *inputs, const pure_mask *mask, uint32_t rank,
+                           pure_pass *pass)
+{
+    const ir_tensor *q = inputs[0], *k = inputs[1], *v = inputs[2];
+    *pass = (pure_pass){.queries = (uint64_t)q->dim[q->rank - 2],
+                        .keys = (uint64_t)k->dim[k->rank - 2],
+                        .size = (uint64_t)q->dim[q->rank - 1],
+                        .value_size = (uint64_t)v->dim[v->rank - 1],
+                        .causal = ir_node_int(node, "causal", 0) != 0,
+                        .q = ir_tensor_floats(evaluator, q),
+                        .k = ir_tensor_floats(evaluator, k),
+                        .v = ir_tensor_floats(evaluator, v),
+                        .mask = mask,
+                        .query_stride = mask->strides[rank - 2],
+                        .key_stride = mask->strides[rank - 1]};
+    TD_TRY(pure_scale(evaluator, node, inputs, pass->size, &pass->scale));
+    pass->row = ir_evaluate_scratch(evaluator, pass->keys, sizeof *pass->row);
+    pass->hidden = ir_evaluate_scratch(evaluator, pass->keys, sizeof *pass->hidden);
+    return pass->row == NULL || pass->hidden == NULL || pass->q == NULL || pass->k == NULL ||
+                   pass->v == NULL
+               ? td_fail_memory(evaluator->context)
+               : TD_OK;
+}
+
 td_status ir_evaluate_attention(ir_evaluator *evaluator, const ir_node *node,
                                 const ir_tensor *const *inputs, ir_tensor *outputs)
 {
     uint32_t rank = 0;
-    int64_t dims[IR_MAX_RANK] = {0};
+    int64_t dims[IR_MAX_RANK] = {0}, stride[3][IR_MAX_RANK];
     pure_mask mask = {0};
-    TD_TRY(pure_shape(evaluator, node, inputs, &rank, dims));
-    const ir_tensor *q = inputs[0], *k = inputs[1], *v = inputs[2];
+    pure_pass pass;
     ir_tensor *out = &outputs[0];
+    TD_TRY(pure_shape(evaluator, node, inputs, &rank, dims));
     TD_TRY(take_mask(evaluator, node, node->input_count > 3 ? inputs[3] : NULL, rank, &mask));
     TD_TRY(ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, rank, dims, out));
-    pure_pass pass = {.queries = (uint64_t)q->dim[q->rank - 2],
-                      .keys = (uint64_t)k->dim[k->rank - 2],
-                      .size = (uint64_t)q->dim[q->rank - 1],
-                      .value_size = (uint64_t)v->dim[v->rank - 1],
-                      .causal = ir_node_int(node, "causal", 0) != 0,
-                      .mask = &mask,
-                      .query_stride = mask.strides[rank - 2],
-                      .key_stride = mask.strides[rank - 1]};
-    TD_TRY(pure_scale(evaluator, node, inputs, pass.size, &pass.scale));
-    pass.row = ir_evaluate_scratch(evaluator, pass.keys, sizeof *pass.row);
-    pass.hidden = ir_evaluate_scratch(evaluator, pass.keys, sizeof *pass.hidden);
+    TD_TRY(take_pure(evaluator, node, inputs, &mask, rank, &pass));
     float *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);
-    const float *numbers_q = ir_tensor_floats(evaluator, q);
-    const float *numbers_k = ir_tensor_floats(evaluator, k);
-    const float *numbers_v = ir_tensor_floats(evaluator, v);
-    if (pass.row == NULL || pass.hidden == NULL || result == NULL || numbers_q == NULL ||
-        numbers_k == NULL || numbers_v == NULL)
+    if (result == NULL)
         return td_fail_memory(evaluator->context);
-
-    int64_t stride[3][IR_MAX_RANK];
     ir_walk walk[3], mask_walk = ir_walk_start(rank - 2, dims, mask.strides, 0);
     for (int i = 0; i < 3; i++) {
         ir_tensor lead = leading(inputs[i]);
         ir_broadcast_strides(&lead, rank - 2, stride[i]);
         walk[i] = ir_walk_start(rank - 2, dims, stride[i], 0);
     }
-    uint64_t per_batch = pass.queries * pass.value_size;
+    const uint64_t per_batch = pass.queries * pass.value_size;
     for (uint64_t done = 0; done < out->elements; done += per_batch) {
         for (uint64_t i = 0; i < pass.queries; i++)
-            attend_pure(&pass, i, numbers_q + (uint64_t)walk[0].offset * pass.queries * pass.size,
-                        numbers_k + (uint64_t)walk[1].offset * pass.keys * pass.size,
-                        numbers_v + (uint64_t)walk[2].offset * pass.keys * pass.value_size,
+            attend_pure(&pass, i, pass.q + (uint64_t)walk[0].offset * pass.queries * pass.size,
+                        pass.k + (uint64_t)walk[1].offset * pass.keys * pass.size,
+                        pass.v + (uint64_t)walk[2].offset * pass.keys * pass.value_size,
                         mask_walk.offset, result + done + i * pass.value_size);
         for (int i = 0; i < 3; i++)
             ir_walk_next(&walk[i]);

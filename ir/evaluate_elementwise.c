@@ -225,41 +225,93 @@ static td_status refuse_type(ir_evaluator *evaluator, const ir_node *node, ir_ty
                             ir_type_name(type));
 }
 
-/* --- two operands --- */
+/* --- arithmetic over tensors --- */
 
-/* The broadcast shape of both operands, and a walk through each. */
-typedef struct operand_pair {
+/* The operands broadcast to one shape, and a walk through each. */
+typedef struct operands {
     uint32_t rank;
-    int64_t dims[IR_MAX_RANK], stride_a[IR_MAX_RANK], stride_b[IR_MAX_RANK];
-    ir_walk a, b;
-} operand_pair;
+    int64_t dims[IR_MAX_RANK], strides[3][IR_MAX_RANK];
+    ir_walk walk[3];
+} operands;
 
-static td_status start_pair(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *a,
-                            const ir_tensor *b, operand_pair *pair)
+/* `count` is at most 3. The walks point into *all. */
+static td_status start_operands(ir_evaluator *evaluator, const ir_node *node, uint32_t count,
+                                const ir_tensor *const *inputs, operands *all)
 {
-    pair->rank = a->rank;
-    memcpy(pair->dims, a->dim, sizeof pair->dims);
-    if (!ir_dims_broadcast(&pair->rank, pair->dims, b))
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its operands' shapes do not broadcast to each other");
-    ir_broadcast_strides(a, pair->rank, pair->stride_a);
-    ir_broadcast_strides(b, pair->rank, pair->stride_b);
-    pair->a = ir_walk_start(pair->rank, pair->dims, pair->stride_a, 0);
-    pair->b = ir_walk_start(pair->rank, pair->dims, pair->stride_b, 0);
+    all->rank = inputs[0]->rank;
+    memcpy(all->dims, inputs[0]->dim, sizeof all->dims);
+    for (uint32_t i = 1; i < count; i++)
+        if (!ir_dims_broadcast(&all->rank, all->dims, inputs[i]))
+            return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                                    "its operands' shapes do not broadcast to each other");
+    for (uint32_t i = 0; i < count; i++) {
+        ir_broadcast_strides(inputs[i], all->rank, all->strides[i]);
+        all->walk[i] = ir_walk_start(all->rank, all->dims, all->strides[i], 0);
+    }
     return TD_OK;
 }
 
-/* result[i] = function(a[..], b[..]) over the pair; the three kinds differ in types only. */
-#define FOR_PAIR(pair, count, result, function, a_numbers, b_numbers)                              \
-    for (uint64_t i = 0; i < (count); i++, ir_walk_next(&(pair).a), ir_walk_next(&(pair).b))       \
-    (result)[i] = (function)((a_numbers)[(pair).a.offset], (b_numbers)[(pair).b.offset])
-
-static bool has_zero(const int64_t *numbers, uint64_t count)
+static void next_pair(operands *all)
 {
-    for (uint64_t i = 0; i < count; i++)
+    ir_walk_next(&all->walk[0]);
+    ir_walk_next(&all->walk[1]);
+}
+
+/* binary_KIND, compare_KIND and unary_KIND apply a scalar function to every element; the kinds
+ * differ in types only. */
+#define OF_KIND(kind, type)                                                                        \
+    static td_status binary_##kind(ir_evaluator *evaluator, const ir_tensor *const *inputs,        \
+                                   operands *all, type (*function)(type, type), ir_tensor *out)    \
+    {                                                                                              \
+        const type *a = ir_tensor_##kind(evaluator, inputs[0]);                                    \
+        const type *b = ir_tensor_##kind(evaluator, inputs[1]);                                    \
+        type *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);              \
+        if (a == NULL || b == NULL || result == NULL)                                              \
+            return td_fail_memory(evaluator->context);                                             \
+        for (uint64_t i = 0; i < out->elements; i++, next_pair(all))                               \
+            result[i] = function(a[all->walk[0].offset], b[all->walk[1].offset]);                  \
+        ir_tensor_store_##kind(out, result);                                                       \
+        return TD_OK;                                                                              \
+    }                                                                                              \
+    static td_status compare_##kind(ir_evaluator *evaluator, const ir_tensor *const *inputs,       \
+                                    operands *all, bool (*function)(type, type), ir_tensor *out)   \
+    {                                                                                              \
+        const type *a = ir_tensor_##kind(evaluator, inputs[0]);                                    \
+        const type *b = ir_tensor_##kind(evaluator, inputs[1]);                                    \
+        uint8_t *result = out->data;                                                               \
+        if (a == NULL || b == NULL)                                                                \
+            return td_fail_memory(evaluator->context);                                             \
+        for (uint64_t i = 0; i < out->elements; i++, next_pair(all))                               \
+            result[i] = function(a[all->walk[0].offset], b[all->walk[1].offset]);                  \
+        return TD_OK;                                                                              \
+    }                                                                                              \
+    static td_status unary_##kind(ir_evaluator *evaluator, const ir_tensor *x,                     \
+                                  type (*function)(type), ir_tensor *out)                          \
+    {                                                                                              \
+        const type *a = ir_tensor_##kind(evaluator, x);                                            \
+        type *result = ir_evaluate_scratch(evaluator, x->elements, sizeof *result);                \
+        if (a == NULL || result == NULL)                                                           \
+            return td_fail_memory(evaluator->context);                                             \
+        for (uint64_t i = 0; i < x->elements; i++)                                                 \
+            result[i] = function(a[i]);                                                            \
+        ir_tensor_store_##kind(out, result);                                                       \
+        return TD_OK;                                                                              \
+    }
+
+OF_KIND(floats, float)
+OF_KIND(doubles, double)
+OF_KIND(integers, int64_t)
+
+static td_status check_divisors(ir_evaluator *evaluator, const ir_node *node,
+                                const ir_tensor *divisors)
+{
+    const int64_t *numbers = ir_tensor_integers(evaluator, divisors);
+    if (numbers == NULL)
+        return td_fail_memory(evaluator->context);
+    for (uint64_t i = 0; i < divisors->elements; i++)
         if (numbers[i] == 0)
-            return true;
-    return false;
+            return ir_evaluate_fail(evaluator, node, TD_INVALID, "it divides an integer by 0");
+    return TD_OK;
 }
 
 td_status ir_evaluate_binary(ir_evaluator *evaluator, const ir_node *node,
@@ -269,87 +321,52 @@ td_status ir_evaluate_binary(ir_evaluator *evaluator, const ir_node *node,
     ir_tensor *out = &outputs[0];
     binary_row row = binary_rows[node->op];
     number_kind kind = NUMBER_FLOAT;
-    operand_pair pair = {0};
+    operands all = {0};
     TD_TRY(common_kind(evaluator, node, a, b, &kind));
-    TD_TRY(start_pair(evaluator, node, a, b, &pair));
-    TD_TRY(
-        ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, pair.rank, pair.dims, out));
+    TD_TRY(start_operands(evaluator, node, 2, inputs, &all));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, all.rank, all.dims, out));
     if (kind_of(out->type) != kind && (kind == NUMBER_INTEGER || !ir_type_is_float(out->type)))
         return refuse_type(evaluator, node, out->type);
-    if (kind == NUMBER_FLOAT) {
-        const float *x = ir_tensor_floats(evaluator, a), *y = ir_tensor_floats(evaluator, b);
-        float *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);
-        if (x == NULL || y == NULL || result == NULL)
-            return td_fail_memory(evaluator->context);
-        if (row.of_float == NULL)
-            return refuse_type(evaluator, node, a->type);
-        FOR_PAIR(pair, out->elements, result, row.of_float, x, y);
-        ir_tensor_store_floats(out, result);
-    } else if (kind == NUMBER_DOUBLE) {
-        const double *x = ir_tensor_doubles(evaluator, a), *y = ir_tensor_doubles(evaluator, b);
-        double *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);
-        if (x == NULL || y == NULL || result == NULL)
-            return td_fail_memory(evaluator->context);
-        if (row.of_double == NULL)
-            return refuse_type(evaluator, node, a->type);
-        FOR_PAIR(pair, out->elements, result, row.of_double, x, y);
-        ir_tensor_store_doubles(out, result);
-    } else {
-        const int64_t *x = ir_tensor_integers(evaluator, a), *y = ir_tensor_integers(evaluator, b);
-        int64_t *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);
-        if (x == NULL || y == NULL || result == NULL)
-            return td_fail_memory(evaluator->context);
-        if (node->op == IR_OP_divide && out->elements > 0 && has_zero(y, b->elements))
-            return ir_evaluate_fail(evaluator, node, TD_INVALID, "it divides an integer by 0");
-        bool floors = node->op == IR_OP_divide && ir_node_int(node, "floor", 0) != 0;
-        FOR_PAIR(pair, out->elements, result, floors ? divide_floor_integer : row.of_integer, x, y);
-        ir_tensor_store_integers(out, result);
-    }
-    return TD_OK;
+    if (kind == NUMBER_FLOAT && row.of_float != NULL)
+        return binary_floats(evaluator, inputs, &all, row.of_float, out);
+    if (kind == NUMBER_DOUBLE && row.of_double != NULL)
+        return binary_doubles(evaluator, inputs, &all, row.of_double, out);
+    if (kind != NUMBER_INTEGER)
+        return refuse_type(evaluator, node, a->type);
+    if (node->op == IR_OP_divide && out->elements > 0)
+        TD_TRY(check_divisors(evaluator, node, b));
+    bool floors = node->op == IR_OP_divide && ir_node_int(node, "floor", 0) != 0;
+    return binary_integers(evaluator, inputs, &all, floors ? divide_floor_integer : row.of_integer,
+                           out);
 }
 
 td_status ir_evaluate_compare(ir_evaluator *evaluator, const ir_node *node,
                               const ir_tensor *const *inputs, ir_tensor *outputs)
 {
-    const ir_tensor *a = inputs[0], *b = inputs[1];
-    ir_tensor *out = &outputs[0];
     compare_row row = compare_rows[node->op];
     number_kind kind = NUMBER_FLOAT;
-    operand_pair pair = {0};
-    TD_TRY(common_kind(evaluator, node, a, b, &kind));
-    TD_TRY(start_pair(evaluator, node, a, b, &pair));
-    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_BOOL, pair.rank, pair.dims, out));
-    uint8_t *result = out->data;
-    if (kind == NUMBER_FLOAT) {
-        const float *x = ir_tensor_floats(evaluator, a), *y = ir_tensor_floats(evaluator, b);
-        if (x == NULL || y == NULL)
-            return td_fail_memory(evaluator->context);
-        FOR_PAIR(pair, out->elements, result, row.of_float, x, y);
-    } else if (kind == NUMBER_DOUBLE) {
-        const double *x = ir_tensor_doubles(evaluator, a), *y = ir_tensor_doubles(evaluator, b);
-        if (x == NULL || y == NULL)
-            return td_fail_memory(evaluator->context);
-        FOR_PAIR(pair, out->elements, result, row.of_double, x, y);
-    } else {
-        const int64_t *x = ir_tensor_integers(evaluator, a), *y = ir_tensor_integers(evaluator, b);
-        if (x == NULL || y == NULL)
-            return td_fail_memory(evaluator->context);
-        FOR_PAIR(pair, out->elements, result, row.of_integer, x, y);
-    }
-    return TD_OK;
+    operands all = {0};
+    TD_TRY(common_kind(evaluator, node, inputs[0], inputs[1], &kind));
+    TD_TRY(start_operands(evaluator, node, 2, inputs, &all));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, IR_BOOL, all.rank, all.dims, &outputs[0]));
+    if (kind == NUMBER_FLOAT)
+        return compare_floats(evaluator, inputs, &all, row.of_float, &outputs[0]);
+    if (kind == NUMBER_DOUBLE)
+        return compare_doubles(evaluator, inputs, &all, row.of_double, &outputs[0]);
+    return compare_integers(evaluator, inputs, &all, row.of_integer, &outputs[0]);
 }
 
-/* --- one operand --- */
-
 /* An angle without a defined sine is refused by its value, NaN excepted. */
-static td_status check_angles(ir_evaluator *evaluator, const ir_node *node, const float *angles,
-                              uint64_t count)
+static td_status check_angles(ir_evaluator *evaluator, const ir_node *node, const ir_tensor *angles)
 {
-    for (uint64_t i = 0; i < count; i++)
-        if (fabsf(angles[i]) >= IR_ANGLE_LIMIT)
+    const float *numbers = ir_tensor_floats(evaluator, angles);
+    if (numbers == NULL)
+        return td_fail_memory(evaluator->context);
+    for (uint64_t i = 0; i < angles->elements; i++)
+        if (fabsf(numbers[i]) >= IR_ANGLE_LIMIT)
             return ir_evaluate_fail(evaluator, node, TD_INVALID,
                                     "the angle %g is too large; its size must be below 2^30",
-                                    (double)angles[i]);
+                                    (double)numbers[i]);
     return TD_OK;
 }
 
@@ -357,40 +374,19 @@ td_status ir_evaluate_unary(ir_evaluator *evaluator, const ir_node *node,
                             const ir_tensor *const *inputs, ir_tensor *outputs)
 {
     const ir_tensor *x = inputs[0];
-    ir_tensor *out = &outputs[0];
     unary_row row = unary_rows[node->op];
     number_kind kind = kind_of(x->type);
-    uint64_t count = x->elements;
-    TD_TRY(ir_evaluate_allocate_like(evaluator, node, x->type, x, out));
-    if (kind == NUMBER_FLOAT && row.of_float != NULL) {
-        const float *numbers = ir_tensor_floats(evaluator, x);
-        float *result = ir_evaluate_scratch(evaluator, count, sizeof *result);
-        if (numbers == NULL || result == NULL)
-            return td_fail_memory(evaluator->context);
-        if (node->op == IR_OP_sine || node->op == IR_OP_cosine)
-            TD_TRY(check_angles(evaluator, node, numbers, count));
-        for (uint64_t i = 0; i < count; i++)
-            result[i] = row.of_float(numbers[i]);
-        ir_tensor_store_floats(out, result);
-        return TD_OK;
-    }
-    if (kind == NUMBER_DOUBLE && row.of_double != NULL) {
-        const double *numbers = x->data;
-        for (uint64_t i = 0; i < count; i++)
-            ((double *)out->data)[i] = row.of_double(numbers[i]);
-        return TD_OK;
-    }
-    if (kind != NUMBER_INTEGER || row.of_integer == NULL ||
-        (node->op == IR_OP_logical_not && x->type != IR_BOOL))
-        return refuse_type(evaluator, node, x->type);
-    const int64_t *numbers = ir_tensor_integers(evaluator, x);
-    int64_t *result = ir_evaluate_scratch(evaluator, count, sizeof *result);
-    if (numbers == NULL || result == NULL)
-        return td_fail_memory(evaluator->context);
-    for (uint64_t i = 0; i < count; i++)
-        result[i] = row.of_integer(numbers[i]);
-    ir_tensor_store_integers(out, result);
-    return TD_OK;
+    TD_TRY(ir_evaluate_allocate_like(evaluator, node, x->type, x, &outputs[0]));
+    if (kind == NUMBER_FLOAT && (node->op == IR_OP_sine || node->op == IR_OP_cosine))
+        TD_TRY(check_angles(evaluator, node, x));
+    if (kind == NUMBER_FLOAT && row.of_float != NULL)
+        return unary_floats(evaluator, x, row.of_float, &outputs[0]);
+    if (kind == NUMBER_DOUBLE && row.of_double != NULL)
+        return unary_doubles(evaluator, x, row.of_double, &outputs[0]);
+    if (kind == NUMBER_INTEGER && row.of_integer != NULL &&
+        (node->op != IR_OP_logical_not || x->type == IR_BOOL))
+        return unary_integers(evaluator, x, row.of_integer, &outputs[0]);
+    return refuse_type(evaluator, node, x->type);
 }
 
 /* --- conversion --- */
@@ -467,7 +463,7 @@ td_status ir_evaluate_select(ir_evaluator *evaluator, const ir_node *node,
     const char *from_a = a->data, *from_b = b->data;
     ir_type type = a->type;
     number_kind kind = NUMBER_FLOAT;
-    operand_pair pair = {0};
+    operands all = {0};
     if (condition->type != IR_BOOL)
         return refuse_type(evaluator, node, condition->type);
     TD_TRY(common_kind(evaluator, node, a, b, &kind));
@@ -478,29 +474,15 @@ td_status ir_evaluate_select(ir_evaluator *evaluator, const ir_node *node,
         if (from_a == NULL || from_b == NULL)
             return td_fail_memory(evaluator->context);
     }
-    pair.rank = condition->rank;
-    memcpy(pair.dims, condition->dim, sizeof pair.dims);
-    if (!ir_dims_broadcast(&pair.rank, pair.dims, a) ||
-        !ir_dims_broadcast(&pair.rank, pair.dims, b))
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its operands' shapes do not broadcast to each other");
-    TD_TRY(ir_evaluate_allocate(evaluator, node, type, pair.rank, pair.dims, out));
-    int64_t strides[IR_MAX_RANK];
-    ir_broadcast_strides(condition, pair.rank, strides);
-    ir_broadcast_strides(a, pair.rank, pair.stride_a);
-    ir_broadcast_strides(b, pair.rank, pair.stride_b);
-    ir_walk decider = ir_walk_start(pair.rank, pair.dims, strides, 0);
-    pair.a = ir_walk_start(pair.rank, pair.dims, pair.stride_a, 0);
-    pair.b = ir_walk_start(pair.rank, pair.dims, pair.stride_b, 0);
-    size_t size = ir_element_bytes(type);
+    TD_TRY(start_operands(evaluator, node, 3, inputs, &all));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, type, all.rank, all.dims, out));
+    const size_t size = ir_element_bytes(type);
     const uint8_t *decides = condition->data;
-    for (uint64_t i = 0; i < out->elements; i++) {
-        const char *chosen = decides[decider.offset] != 0 ? from_a + (size_t)pair.a.offset * size
-                                                          : from_b + (size_t)pair.b.offset * size;
+    for (uint64_t i = 0; i < out->elements; i++, next_pair(&all), ir_walk_next(&all.walk[2])) {
+        const char *chosen = decides[all.walk[0].offset] != 0
+                                 ? from_a + (size_t)all.walk[1].offset * size
+                                 : from_b + (size_t)all.walk[2].offset * size;
         memcpy((char *)out->data + i * size, chosen, size);
-        ir_walk_next(&decider);
-        ir_walk_next(&pair.a);
-        ir_walk_next(&pair.b);
     }
     return TD_OK;
 }

@@ -4,7 +4,6 @@
 #include "ir/evaluate_private.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* One axis of a slice: elements first, first + step, .. `count` of them. */
 typedef struct axis_cut {

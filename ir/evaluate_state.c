@@ -3,8 +3,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/evaluate_private.h"
 
-#include <string.h>
-
 /* The shape of a state that was never written: the declared one; a dimension that no symbol tells
  * is that of the initial value, or 0. False when the initial value does not have this shape. */
 static bool initial_shape(const ir_evaluator *evaluator, const ir_value *value,

@@ -400,46 +400,64 @@ static bool mask_bit(const ir_node *node, const char *name, size_t index)
            mask->integers[index] != 0;
 }
 
-td_status ir_infer_strided_slice(ir_node *node)
-{
-    const ir_shape *input = ir_input_shape(node, 0);
+/* The bounds of strided_slice, one entry for each axis that is spoken of. */
+typedef struct strides {
     ir_list begin, end, step;
-    ir_shape result = {0};
-    TD_TRY(ir_input_list(node, 1, &begin));
-    TD_TRY(ir_input_list(node, 2, &end));
-    TD_TRY(ir_input_list(node, 3, &step));
-    if (end.count != begin.count || step.count != begin.count)
+} strides;
+
+/* What entry `index` leaves of a dimension; a bound that is masked is as far as the step goes. */
+static td_status strided_dim(ir_node *node, const strides *bounds, size_t index, const ir_dim *size,
+                             ir_dim *length)
+{
+    const bool first = mask_bit(node, "begin_mask", index);
+    const bool last = mask_bit(node, "end_mask", index);
+    if (!bounds->step.known || !(bounds->begin.known || first) || !(bounds->end.known || last))
+        return ir_fresh(node, ir_dim_bound(node->graph->module, size), length);
+    const int64_t step = bounds->step.value[index];
+    const int64_t from = !first ? bounds->begin.value[index] : step < 0 ? INT64_MAX : 0;
+    const int64_t to = !last ? bounds->end.value[index] : step < 0 ? INT64_MIN / 2 : INT64_MAX;
+    return slice_dim(node, size, from, to, step, length);
+}
+
+static td_status check_strides(const ir_node *node, const strides *bounds, size_t used)
+{
+    const uint32_t rank = ir_input_shape(node, 0)->rank;
+    const size_t count = bounds->begin.count;
+    if (bounds->end.count != count || bounds->step.count != count)
         return ir_infer_fail(node,
                              "begin, end and step have %zu, %zu and %zu entries; they must be "
                              "as many",
-                             begin.count, end.count, step.count);
+                             count, bounds->end.count, bounds->step.count);
+    if (used > rank)
+        return ir_infer_fail(node, "%zu dimensions are sliced; the input has %" PRIu32, used, rank);
+    return TD_OK;
+}
+
+td_status ir_infer_strided_slice(ir_node *node)
+{
+    const ir_shape *input = ir_input_shape(node, 0);
+    strides bounds;
+    ir_shape result = {0};
+    TD_TRY(ir_input_list(node, 1, &bounds.begin));
+    TD_TRY(ir_input_list(node, 2, &bounds.end));
+    TD_TRY(ir_input_list(node, 3, &bounds.step));
     size_t used = 0; /* axes of the input that entries other than the ellipsis speak of */
-    for (size_t i = 0; i < begin.count; i++)
+    for (size_t i = 0; i < bounds.begin.count; i++)
         used += !mask_bit(node, "new_axis_mask", i) && !mask_bit(node, "ellipsis_mask", i);
-    if (used > input->rank)
-        return ir_infer_fail(node, "%zu dimensions are sliced; the input has %" PRIu32, used,
-                             input->rank);
+    TD_TRY(check_strides(node, &bounds, used));
     uint32_t axis = 0;
-    for (size_t i = 0; i < begin.count; i++) {
+    for (size_t i = 0; i < bounds.begin.count; i++) {
+        ir_dim dim = ir_dim_constant(1);
         if (mask_bit(node, "ellipsis_mask", i)) {
             for (; used < input->rank; used++)
                 TD_TRY(ir_shape_push(node, &result, &input->dim[axis++]));
             continue;
         }
-        ir_dim dim = ir_dim_constant(1);
         if (!mask_bit(node, "new_axis_mask", i)) {
             const ir_dim *size = &input->dim[axis++];
             if (mask_bit(node, "shrink_axis_mask", i))
                 continue;
-            bool first = mask_bit(node, "begin_mask", i), last = mask_bit(node, "end_mask", i);
-            if ((begin.known || first) && (end.known || last) && step.known) {
-                bool back = step.value[i] < 0;
-                int64_t from = first ? (back ? INT64_MAX : 0) : begin.value[i];
-                int64_t to = last ? (back ? INT64_MIN / 2 : INT64_MAX) : end.value[i];
-                TD_TRY(slice_dim(node, size, from, to, step.value[i], &dim));
-            } else {
-                TD_TRY(ir_fresh(node, ir_dim_bound(node->graph->module, size), &dim));
-            }
+            TD_TRY(strided_dim(node, &bounds, i, size, &dim));
         }
         TD_TRY(ir_shape_push(node, &result, &dim));
     }

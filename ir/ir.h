@@ -35,9 +35,9 @@ typedef enum ir_type {
         IR_TYPE_COUNT
 } ir_type;
 
-const char *ir_type_name(ir_type type);
-unsigned ir_type_bits(ir_type type);
-bool ir_type_from_name(const char *name, ir_type *type);
+const char *ir_type_name(ir_type type);                  /* as the text form writes it */
+unsigned ir_type_bits(ir_type type);                     /* of a stored element; 0 for opaque */
+bool ir_type_from_name(const char *name, ir_type *type); /* false: no such type */
 static inline bool ir_type_is_float(ir_type type)
 {
     return type == IR_F32 || type == IR_F16 || type == IR_BF16 || type == IR_F64;
@@ -69,7 +69,7 @@ typedef struct ir_shape {
 typedef struct ir_module ir_module;
 
 ir_dim ir_dim_constant(int64_t value);
-ir_dim ir_dim_symbol(ir_symbol symbol);
+ir_dim ir_dim_symbol(ir_symbol symbol); /* 1 * symbol */
 static inline bool ir_dim_is_constant(const ir_dim *dim)
 {
     return dim->terms == 0;
@@ -98,10 +98,11 @@ int64_t ir_dim_bound(const ir_module *module, const ir_dim *dim);
 /* Value when symbol i has values[i]. */
 int64_t ir_dim_evaluate(const ir_dim *dim, const int64_t *values);
 
-/* Makes a shape from constants: ir_shape_of(2, (int64_t[]){32, 64}). */
+/* Makes a shape from constants: ir_shape_of(2, (int64_t[]){32, 64}). Ranks above IR_MAX_RANK are
+ * cut to it. */
 ir_shape ir_shape_of(uint32_t rank, const int64_t *dims);
 bool ir_shape_equal(const ir_shape *a, const ir_shape *b);
-bool ir_shape_is_static(const ir_shape *shape);
+bool ir_shape_is_static(const ir_shape *shape); /* no symbol in any dimension */
 
 /* Number of elements at the bounds; false on overflow or when unbounded. */
 bool ir_shape_elements_bound(const ir_module *module, const ir_shape *shape, uint64_t *elements);
@@ -264,6 +265,8 @@ struct ir_module {
 
 /* --- building --- */
 
+/* An empty module; everything that is added to it later is released with it. The functions below
+ * that add something fail with TD_NO_MEMORY, and otherwise as they say. */
 td_status ir_module_create(td_context *context, const char *name, ir_module **module);
 void ir_module_release(ir_module *module); /* NULL is fine */
 
@@ -272,17 +275,19 @@ void ir_module_release(ir_module *module); /* NULL is fine */
 td_status ir_module_own(ir_module *module, void (*release)(td_context *context, void *object),
                         void *object);
 
-/* Names are unique: a name that is taken is refused. NULL: a fresh name ("s12"). */
+/* Names are unique: a name that is taken is refused. NULL: a fresh name ("s12"). `bound` is the
+ * largest value, INT64_MAX when it is not known. */
 td_status ir_module_add_symbol(ir_module *module, const char *name, int64_t bound,
                                ir_symbol *symbol);
 bool ir_module_find_symbol(const ir_module *module, const char *name, ir_symbol *symbol);
 
-/* Unification: from now on `symbol` means `dim` (which must not mention it). Shapes are rewritten
- * by ir_module_resolve. */
+/* Unification: from now on `symbol` means `dim`. Nothing happens when it has a meaning already, or
+ * when `dim` mentions it. Shapes are rewritten by ir_module_resolve. */
 void ir_module_unify(ir_module *module, ir_symbol symbol, ir_dim dim);
-ir_dim ir_module_dim_resolve(const ir_module *module, const ir_dim *dim);
+ir_dim ir_module_dim_resolve(const ir_module *module, const ir_dim *dim); /* by all meanings */
 void ir_module_resolve(ir_module *module); /* rewrites every shape of the module */
 
+/* Graphs and states; names are copied, and one that is taken is refused. Finding is linear. */
 td_status ir_module_add_graph(ir_module *module, const char *name, ir_graph **graph);
 ir_graph *ir_module_find_graph(const ir_module *module, const char *name); /* or NULL */
 td_status ir_module_add_state(ir_module *module, const ir_state *state, ir_state **added);
@@ -296,12 +301,13 @@ td_status ir_module_add_constant_bytes(ir_module *module, const char *name, ir_t
                                        const ir_shape *shape, const void *bytes,
                                        ir_constant **added);
 
+/* At the end of the graph's inputs, or outputs; an output may be any value of the graph. */
 td_status ir_graph_add_input(ir_graph *graph, const char *name, ir_type type, const ir_shape *shape,
                              ir_value **value);
 td_status ir_graph_add_output(ir_graph *graph, const char *name, ir_value *value);
 /* A value that reads a constant. The reader sees f32 when it is quantised, else its type. */
 td_status ir_graph_add_constant(ir_graph *graph, ir_constant *constant, ir_value **value);
-/* Short for small constants that own their bytes. */
+/* Short for small constants that own their bytes: i64[count], or i64[] when `scalar`; f32[]. */
 td_status ir_graph_add_i64s(ir_graph *graph, size_t count, const int64_t *values, bool scalar,
                             ir_value **value);
 td_status ir_graph_add_f32(ir_graph *graph, float number, ir_value **value);
@@ -315,6 +321,8 @@ td_status ir_graph_insert_node(ir_graph *graph, ir_node *position, ir_opcode op,
                                size_t input_count, ir_value *const *inputs, size_t output_count,
                                ir_node **node);
 
+/* Attributes. Setting copies, and replaces what had the name, of whatever kind. Reading gives
+ * `otherwise` when there is none of the name and kind; integers read as floats, too. */
 td_status ir_node_set_int(ir_node *node, const char *name, int64_t value);
 td_status ir_node_set_float(ir_node *node, const char *name, double value);
 td_status ir_node_set_string(ir_node *node, const char *name, const char *value);
@@ -323,8 +331,7 @@ const ir_attribute *ir_node_attribute(const ir_node *node, const char *name); /*
 int64_t ir_node_int(const ir_node *node, const char *name, int64_t otherwise);
 double ir_node_float(const ir_node *node, const char *name, double otherwise);
 const char *ir_node_string(const ir_node *node, const char *name, const char *otherwise);
-
-td_status ir_node_copy_attribute(ir_node *node, const ir_attribute *attribute);
+td_status ir_node_copy_attribute(ir_node *node, const ir_attribute *attribute); /* of any module */
 
 /* Infers output types and shapes from inputs and attributes with the op's shape rule. */
 td_status ir_node_infer(ir_node *node);
@@ -337,6 +344,7 @@ td_status ir_graph_clone(ir_graph *from, const char *name, ir_graph **clone);
 /* Every reader of `from` (nodes and graph outputs) reads `to` instead. Linear in the graph. */
 void ir_graph_replace(ir_graph *graph, const ir_value *from, ir_value *to);
 void ir_graph_remove_node(ir_graph *graph, ir_node *node); /* its outputs must be unread */
+/* Puts a node before another one (NULL: at the end); the list must stay a topological order. */
 void ir_graph_move_node(ir_graph *graph, ir_node *node, ir_node *before);
 
 /* Removes nodes without effect (no reader, no state write, no cache update). */
@@ -379,8 +387,8 @@ typedef struct ir_op_info {
     const char *summary;
 } ir_op_info;
 
-const ir_op_info *ir_op(ir_opcode op);
-bool ir_op_from_name(const char *name, ir_opcode *op);
+const ir_op_info *ir_op(ir_opcode op);                 /* NULL for what is no op */
+bool ir_op_from_name(const char *name, ir_opcode *op); /* false: no such op; linear */
 
 /* --- products --- */
 
@@ -424,6 +432,7 @@ td_status ir_verify(const ir_module *module);
 
 /* Text form, see docs/ir.md. Names are unique and stable, so printing twice gives equal text. */
 td_status ir_print(const ir_module *module, td_text *text);
+
 /* Parses what ir_print wrote (constants too large to be written inline come back as missing). */
 td_status ir_parse(td_context *context, const char *text, size_t length, const char *path,
                    ir_module **module);

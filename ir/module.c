@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/private.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

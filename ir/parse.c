@@ -5,9 +5,6 @@
 
 #include "ir/number_text.h"
 
-#include <inttypes.h>
-#include <string.h>
-
 /* --- words, dimensions, types --- */
 
 td_status ir_parse_name(ir_parser *parser, const char *what, const char **name)

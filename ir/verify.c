@@ -4,7 +4,6 @@
 #include "ir/infer.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* What is needed while one graph is looked at. */
 typedef struct verifier {

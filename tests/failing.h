@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A countdown that no test reaches. */
@@ -45,6 +46,27 @@ static inline void failing_context(td_context *context, failing_allocator *faili
     td_context_init(context);
     context->reallocate = fail_later;
     context->reallocate_self = failing;
+}
+
+/* Attempts something in contexts whose first 0, 1, 2, ... requests succeed, until it does. The
+ * number of attempts; -1, and why is printed, when one failed otherwise than with TD_NO_MEMORY or
+ * left blocks. */
+static inline long fail_each_request(td_status (*attempt)(td_context *context))
+{
+    td_status status = TD_NO_MEMORY;
+    long attempts = 0;
+    for (; status != TD_OK; attempts++) {
+        td_context context;
+        failing_allocator failing = {.countdown = attempts};
+        failing_context(&context, &failing);
+        status = attempt(&context);
+        if (failing.held != 0 || (status != TD_OK && status != TD_NO_MEMORY)) {
+            printf("    request %ld fails: status %d, %ld blocks are left: %s\n", attempts,
+                   (int)status, failing.held, context.message);
+            return -1;
+        }
+    }
+    return attempts;
 }
 
 #endif

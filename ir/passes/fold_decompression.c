@@ -9,7 +9,6 @@
 #include "ir/passes/passes.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The longest chain of conversions and reshapes that is looked through. */
 enum { LONGEST_CHAIN = 8 };

@@ -123,57 +123,64 @@ static bool divide(const ir_dim *a, const ir_dim *b, bool floors, ir_dim *quotie
     return true;
 }
 
+/* Whether the outcome of a comparison is known, and what it is. */
+static bool compare(ir_opcode op, const ir_dim *a, const ir_dim *b, bool *holds)
+{
+    const bool equal = ir_dim_equal(a, b);
+    const bool constants = ir_dim_is_constant(a) && ir_dim_is_constant(b);
+    switch (op) {
+    case IR_OP_equal:
+        *holds = equal;
+        return constants || equal;
+    case IR_OP_not_equal:
+        *holds = !equal;
+        return constants || equal;
+    case IR_OP_less:
+        *holds = a->constant < b->constant;
+        return constants;
+    case IR_OP_less_equal:
+        *holds = a->constant <= b->constant;
+        return constants;
+    case IR_OP_greater:
+        *holds = a->constant > b->constant;
+        return constants;
+    case IR_OP_greater_equal:
+        *holds = a->constant >= b->constant;
+        return constants;
+    default:
+        return false;
+    }
+}
+
 static fold_element compute(folder *self, const ir_node *node, const ir_dim *a, const ir_dim *b)
 {
     const ir_module *module = self->module;
-    bool constants = ir_dim_is_constant(a) && ir_dim_is_constant(b), ok = false;
+    bool known, holds = false;
     ir_dim result = ir_dim_constant(0);
     switch (node->op) {
     case IR_OP_add:
-        ok = ir_dim_add(a, b, &result);
+        known = ir_dim_add(a, b, &result);
         break;
     case IR_OP_subtract:
-        ok = ir_dim_subtract(a, b, &result);
+        known = ir_dim_subtract(a, b, &result);
         break;
     case IR_OP_multiply:
-        ok = ir_dim_multiply(a, b, &result);
+        known = ir_dim_multiply(a, b, &result);
         break;
     case IR_OP_divide:
-        ok = divide(a, b, ir_node_int(node, "floor", 0) != 0, &result);
+        known = divide(a, b, ir_node_int(node, "floor", 0) != 0, &result);
         break;
     case IR_OP_maximum:
     case IR_OP_minimum:
-        ok = fold_at_most(module, a, b) || fold_at_most(module, b, a);
+        known = fold_at_most(module, a, b) || fold_at_most(module, b, a);
         result = fold_at_most(module, a, b) == (node->op == IR_OP_maximum) ? *b : *a;
         break;
-    case IR_OP_equal:
-        ok = constants || ir_dim_equal(a, b);
-        result = ir_dim_constant(ir_dim_equal(a, b));
-        break;
-    case IR_OP_not_equal:
-        ok = constants || ir_dim_equal(a, b);
-        result = ir_dim_constant(!ir_dim_equal(a, b));
-        break;
-    case IR_OP_less:
-        ok = constants;
-        result = ir_dim_constant(a->constant < b->constant);
-        break;
-    case IR_OP_less_equal:
-        ok = constants;
-        result = ir_dim_constant(a->constant <= b->constant);
-        break;
-    case IR_OP_greater:
-        ok = constants;
-        result = ir_dim_constant(a->constant > b->constant);
-        break;
-    case IR_OP_greater_equal:
-        ok = constants;
-        result = ir_dim_constant(a->constant >= b->constant);
-        break;
     default:
+        known = compare(node->op, a, b, &holds);
+        result = ir_dim_constant(holds);
         break;
     }
-    return (fold_element){.dim = result, .known = ok};
+    return (fold_element){.dim = result, .known = known};
 }
 
 static td_status binary_list(folder *self, const ir_node *node, fold_list *list)

@@ -3,8 +3,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/match.h"
 
-#include <string.h>
-
 static void mark_constants(matcher *match)
 {
     for (ir_node *node = match->graph->first; node != NULL; node = node->next) {

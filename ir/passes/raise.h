@@ -50,6 +50,7 @@ typedef struct raise_table {
 typedef struct raise_mask {
     const ir_value *value;
     bool causal;
+    int64_t copies;     /* masks one after the other: 1, or one for each head */
     int64_t window;     /* 0: none */
     const char *reason; /* when not causal */
 } raise_mask;

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ir/passes/raise.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 #define MOST_HEADS 65536 /* heads, and numbers in a head */
@@ -88,6 +89,9 @@ static td_status raise_heads(raiser *raise, const ir_node *node, const head_grou
     TD_TRY(raise_probe_mask(raise, heads->mask, &mask));
     if (!mask->causal)
         return raise_because(raise, node, "%s", mask->reason);
+    if (mask->copies != 1 && mask->copies != heads->count)
+        return raise_because(raise, node, "its mask is for %" PRId64 " heads, there are %" PRId64,
+                             mask->copies, heads->count);
     TD_TRY(consume(raise, heads->keys->state, &fresh_keys));
     TD_TRY(consume(raise, heads->values->state, &fresh_values));
     if (!fresh_keys || !fresh_values)

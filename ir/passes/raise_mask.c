@@ -13,10 +13,11 @@
 /* An additive mask hides with -1e4 or less. */
 #define HIDDEN (-1e4)
 
-/* Sizes at which every mask is looked at. */
+/* Sizes at which every mask is looked at; the last is a call as long as most, so that what depends
+ * on a token's place in the call is found. */
 static const struct {
     int64_t slots, tokens;
-} probes[] = {{0, 3}, {5, 1}, {4, 3}};
+} probes[] = {{0, 3}, {5, 1}, {4, 3}, {7, 64}};
 
 typedef enum sight { SEEN, HIDES, NEITHER } sight;
 
@@ -30,13 +31,15 @@ static sight sight_of(const ir_tensor *tensor, uint64_t i)
     return number <= HIDDEN ? HIDES : NEITHER;
 }
 
-/* Whether the mask [.., tokens, slots + tokens] shows to the query at position p the keys at
+/* Whether the masks [copies, tokens, slots + tokens] show to the query at position p the keys at
  * positions in (p - window, p], and no others. */
-static bool is_causal(const ir_tensor *tensor, int64_t slots, int64_t tokens, int64_t window)
+static bool is_causal(const ir_tensor *tensor, int64_t slots, int64_t tokens,
+                      const raise_mask *mask)
 {
-    int64_t total = slots + tokens;
+    const int64_t total = slots + tokens, window = mask->window;
     if (tensor->rank < 2 || tensor->dim[tensor->rank - 1] != total ||
-        tensor->dim[tensor->rank - 2] != tokens)
+        tensor->dim[tensor->rank - 2] != tokens ||
+        tensor->elements != (uint64_t)mask->copies * (uint64_t)(tokens * total))
         return false;
     for (uint64_t i = 0; i < tensor->elements; i++) {
         int64_t key = (int64_t)(i % (uint64_t)total);
@@ -69,12 +72,13 @@ static td_status evaluate_mask(raiser *raise, ir_value *value, raise_mask *mask)
     if (tensor->elements < (uint64_t)longest)
         return TD_OK;
     mask->window = window_of(tensor, longest);
-    if (!is_causal(tensor, longest - 1, 1, mask->window))
+    mask->copies = (int64_t)(tensor->elements / (uint64_t)longest);
+    if (!is_causal(tensor, longest - 1, 1, mask))
         return TD_OK;
     for (size_t i = 0; i < TD_COUNT_OF(probes); i++) {
         TD_TRY(
             match_evaluate(&raise->match, value, probes[i].slots, probes[i].tokens, NULL, &tensor));
-        if (!is_causal(tensor, probes[i].slots, probes[i].tokens, mask->window))
+        if (!is_causal(tensor, probes[i].slots, probes[i].tokens, mask))
             return TD_OK;
     }
     mask->causal = true;

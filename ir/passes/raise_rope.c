@@ -274,6 +274,16 @@ static td_status emit_rope(raiser *raise, const ir_node *node, const rotary *rot
     return TD_OK;
 }
 
+/* Whether the rows of a table meet those of x: their tokens are as far from the last axis. */
+static bool is_aligned(const raiser *raise, const ir_shape *x, const ir_shape *table)
+{
+    uint32_t x_axis, table_axis;
+    int64_t before, after;
+    return raise_split(x, &raise->tokens, &x_axis, &before, &after) &&
+           raise_split(table, &raise->tokens, &table_axis, &before, &after) &&
+           x->rank - x_axis == table->rank - table_axis;
+}
+
 static td_status raise_rotation(raiser *raise, const ir_node *node, const rotary *rotation,
                                 bool *applied)
 {
@@ -282,6 +292,9 @@ static td_status raise_rotation(raiser *raise, const ir_node *node, const rotary
     if (x == NULL || size < 2 || size > UINT16_MAX ||
         !ir_shape_equal(&rotation->x->shape, &node->outputs[0]->shape))
         return TD_OK;
+    if (!is_aligned(raise, &rotation->x->shape, &rotation->cosine->shape) ||
+        !is_aligned(raise, &rotation->x->shape, &rotation->sine->shape))
+        return raise_because(raise, node, "the tokens of its table lie along another axis");
     double *numbers = td_allocate(raise->context, 2 * PROBES * (size_t)size * sizeof *numbers);
     float *frequencies = td_allocate(raise->context, (size_t)size * sizeof *frequencies);
     double scale;

@@ -47,6 +47,51 @@ for policy in none h2o; do
     done
 done
 
+# The same for a prompt that is a text, in a file or from a pipe.
+text_within() { # THREADS SOURCE
+    local options=(--slots $slots --threads "$1") resident space
+    resident=$(planned 'in all' --evict=h2o "${options[@]}") &&
+        space=$(planned 'address space' --evict=h2o "${options[@]}") || return 1
+    (
+        ulimit -v $((space / 1024 + 64))
+        cat "$folder/long.txt" | exec "$folder/peak" "$folder/noted" "$folder/pair-h2o" --prompt-file "$2" \
+            "${options[@]}" --memory-budget "$resident" --max-tokens 30 --ignore-eos --stats=json
+    ) >"$folder/text" 2>"$folder/stats" || { cat "$folder/stats"; return 1; }
+    echo "planned $resident, $(cat "$folder/noted" "$folder/stats")"
+    [ "$(noted peak)" -le "$resident" ] &&
+        [ "$(sed -n 's/.*"prompt_tokens": *\([0-9]*\),.*/\1/p' "$folder/stats")" -ge $((10 * slots)) ]
+}
+for _ in $(seq 97); do printf 'The old man looked at the sea, and then '; done >"$folder/long.txt"
+for threads in 1 2; do
+    check "long_texts_${threads}_threads" text_within "$threads" "$folder/long.txt"
+    check "long_texts_from_a_pipe_${threads}_threads" text_within "$threads" /dev/stdin
+done
+
+# Prompts without an end are refused, and are never in memory as a whole.
+endless() { # PATTERN OPTION...: reads standard input
+    local resident pattern=$1
+    shift
+    resident=$(planned 'in all' --evict=h2o --slots $slots --threads 2)
+    timeout 60 "$folder/peak" "$folder/noted" "$folder/pair-h2o" --threads 2 "$@" --memory-budget "$resident" \
+        --max-tokens 3 --ignore-eos --stats >"$folder/text" 2>"$folder/stderr"
+    [ $? -eq 1 ] && grep -qE "$pattern" "$folder/stderr" && [ "$(noted peak)" -le "$resident" ] && return
+    cat "$folder/stderr" "$folder/noted"
+    return 1
+}
+zeros() { endless 'standard input: the prompt has more than [0-9]+ bytes' </dev/zero; }
+words() { yes 'the old man' | endless '/dev/stdin: the prompt has more than [0-9]+ bytes' --prompt-file /dev/stdin; }
+compact() { yes 'the old man' | endless 'more than [0-9]+ bytes, for which a memory budget' --positions compact --threads 1; }
+# Of several prompts, one of 200 MB is passed over.
+one_of_several() {
+    { printf 'The old man\n\n' && head -c 200000000 /dev/zero && printf '\n\nIt was\n'; } |
+        endless 'prompt 2: /dev/stdin: the prompt has more than' --prompts /dev/stdin --sessions 1 &&
+        [ "$(grep -c '^generated' "$folder/stderr")" -ge 2 ]
+}
+check endless_zeros zeros
+check endless_words words
+check endless_words_with_compact_positions compact
+check one_endless_prompt_of_several one_of_several
+
 # The folder of a new control group with a limit on memory; none where it cannot be made.
 make_group() {
     local own parent

@@ -6,7 +6,7 @@
 source "$(dirname "$0")/harness.sh"
 cd "$folder"
 
-playwright=playwright-core@1.65.1
+playwright='playwright-core@1.65.1'
 web=$build/web
 
 give_up() {

@@ -78,7 +78,7 @@ empty_json() { ! "$tandem" schedule cycle.graphml --json >out.json 2>/dev/null &
     ! "$tandem" schedule layered.graphml --json --orderer best >out.json 2>/dev/null && ! [ -s out.json ]; }
 check json_is_whole_or_not_there empty_json
 write negative.graphml "$(node a -5)"
-check a_negative_size_is_refused refused 1 'negative.graphml: node "a": bytes is -5; expected' "$tandem" schedule negative.graphml
+check a_negative_size_is_refused refused 1 'negative.graphml: line 2: node "a": bytes is -5; expected' "$tandem" schedule negative.graphml
 write sum.graphml "$(for i in $(seq 1025); do node "n$i" 9007199254740992; done)"
 check sizes_that_overflow_are_refused refused 1 'sizes add up to over 2\^63' "$tandem" schedule sum.graphml
 echo nobody >wrong.txt
@@ -91,18 +91,32 @@ check a_short_order_is_refused refused 1 'short.txt: 5 nodes are listed; the gra
 tac order.txt >backward.txt
 check a_wrong_order_is_refused refused 1 'backward.txt: order: node .* comes before its input' "$tandem" schedule layered.graphml --order backward.txt
 check an_unknown_orderer_is_refused refused 2 'unknown orderer "best"; known are file, random' "$tandem" schedule layered.graphml --orderer best
-check a_wrong_width_is_refused refused 2 'expected a number from 1 to 1000000' "$tandem" schedule layered.graphml --orderer beam:0
+check a_wrong_width_is_refused refused 2 'expected a number, as in beam:N with N from 1 to 1000000' "$tandem" schedule layered.graphml --orderer beam:0
+check a_wrong_sample_is_refused refused 2 'topoformer:beam=N with N from 1 to 1000000 or topoformer:sample=N with N from 1 to 100000' \
+    "$tandem" schedule layered.graphml --orderer topoformer:sample=1000000
+check a_width_where_there_is_none_is_refused refused 2 'orderer "liu:4": liu takes no number' "$tandem" schedule layered.graphml --orderer liu:4
+
+# Nothing is searched, and nothing is lost, when the result could not be written.
+for option in -o --order-out --arena-out; do
+    check "nowhere_to_write_is_found_first_$option" refused 1 'nowhere/out: cannot write here' \
+        timeout 10 "$tandem" schedule layered.graphml --time-limit 100 $option nowhere/out
+done
+keeps_the_old() {
+    echo old >kept.txt
+    ! "$tandem" schedule layered.graphml --time-limit 100 --order-out kept.txt -o nowhere/out && [ "$(cat kept.txt)" = old ]
+}
+check a_refused_output_leaves_the_others keeps_the_old
 printf '<!DOCTYPE a [<!ENTITY x "xx">]><graphml/>' >bomb.graphml
 write fraction.graphml "$(node a 1.5)"
 check a_fraction_is_refused refused 1 'node "a": bytes is 1.5; expected a whole number' "$tandem" schedule fraction.graphml
 write huge.graphml "$(node a 99999999999999999999)"
-check a_size_beyond_all_is_refused refused 1 'node "a": bytes is 1e.20; expected a whole number' "$tandem" schedule huge.graphml
+check a_size_beyond_all_is_refused refused 1 'node "a": bytes is 9{20}; expected a whole number' "$tandem" schedule huge.graphml
 write missing.graphml "$(node a 1)" '<node id="b"/>'
 check a_missing_size_is_refused refused 1 'node "b": attribute "bytes" is missing' "$tandem" schedule missing.graphml
 write unknown.graphml "$(node a 1)" "$(edge a ghost)"
-check an_edge_to_nowhere_is_refused refused 1 'edges name 1 nodes that do not exist' "$tandem" schedule unknown.graphml
-printf '<graphml>%s' "$(printf '<graph>%.0s' $(seq 20000))" >deep.graphml
-check a_deep_bomb_is_refused refused 1 'well-formed GraphML' "$tandem" schedule deep.graphml
+check an_edge_to_nowhere_is_refused refused 1 'an edge names node ".*", which there is not' "$tandem" schedule unknown.graphml
+printf '<graphml>%s' "$(printf '<graph edgedefault="directed">%.0s' $(seq 20000))" >deep.graphml
+check a_deep_bomb_is_refused refused 1 'nested too deeply' "$tandem" schedule deep.graphml
 check entities_are_refused refused 1 'entities are not accepted' "$tandem" schedule bomb.graphml
 
 # Ids of any length are lines of an order; those that are no line are refused before a file is written.

@@ -56,6 +56,8 @@ TEST(exact_quotients)
     CHECK(!ir_dim_divide(&least, &minus, &result));
     CHECK(ir_dim_divide(&a, &half, &result) && ir_dim_is(&result, 2));
     CHECK(!ir_dim_divide(&half, &a, &result));
+    ir_dim steepest = symbol_times(0, INT32_MIN, 0), falling = symbol_times(0, -1, 0);
+    CHECK(ir_dim_divide(&steepest, &falling, &result) && ir_dim_is(&result, -(int64_t)INT32_MIN));
 }
 
 static ir_dim random_dim(uint64_t *state)

@@ -110,24 +110,18 @@ TEST(what_is_printed_is_parsed)
     check_text(expected, sizeof expected - 1, 0);
 }
 
+static td_status attempt(td_context *context)
+{
+    td_text printed;
+    td_text_init(&printed, context);
+    const td_status status = transform(context, source, sizeof source - 1, 1, &printed);
+    td_text_release(&printed);
+    return status;
+}
+
 TEST(every_allocation_may_fail)
 {
-    td_status status = TD_NO_MEMORY;
-    long requests = 0;
-    for (; status == TD_NO_MEMORY; requests++) {
-        td_context context;
-        td_text printed;
-        failing_allocator failing = {.countdown = requests};
-        td_context_init(&context);
-        context.reallocate = fail_later;
-        context.reallocate_self = &failing;
-        td_text_init(&printed, &context);
-        status = transform(&context, source, sizeof source - 1, 1, &printed);
-        td_text_release(&printed);
-        CHECK_MESSAGE(failing.held == 0, "request %ld: %ld blocks are left", requests,
-                      failing.held);
-    }
-    CHECK(status == TD_OK && requests > 10);
+    CHECK(fail_each_request(attempt) > 10);
 }
 
 TEST_MAIN()

@@ -340,24 +340,18 @@ TEST(a_head_that_is_no_linear_layer_is_refused)
 
 /* --- memory --- */
 
+static td_status attempt(td_context *context)
+{
+    td_text printed;
+    td_text_init(&printed, context);
+    const td_status status = transform(context, quantised, 3, three_ids, &printed);
+    td_text_release(&printed);
+    return status;
+}
+
 TEST(every_allocation_may_fail)
 {
-    td_status status = TD_NO_MEMORY;
-    long requests = 0;
-    for (; status == TD_NO_MEMORY; requests++) {
-        td_context context;
-        td_text printed;
-        failing_allocator failing = {.countdown = requests};
-        td_context_init(&context);
-        context.reallocate = fail_later;
-        context.reallocate_self = &failing;
-        td_text_init(&printed, &context);
-        status = transform(&context, quantised, 3, three_ids, &printed);
-        td_text_release(&printed);
-        CHECK_MESSAGE(failing.held == 0, "request %ld: %ld blocks are left", requests,
-                      failing.held);
-    }
-    CHECK(status == TD_OK && requests > 10);
+    CHECK(fail_each_request(attempt) > 10);
 }
 
 TEST_MAIN()
