@@ -189,6 +189,22 @@ char *td_path_beside(td_context *context, const char *path, const char *name)
     return joined;
 }
 
+td_status td_make_folder(td_arena *arena, char **folder)
+{
+    td_context *context = arena->context;
+    const char *root = getenv("TMPDIR");
+    if (root == NULL || root[0] == '\0')
+        root = "/tmp";
+    char *made = td_arena_format(arena, "%s/tandem-XXXXXX", root);
+    if (made == NULL)
+        return td_fail_memory(context);
+    if (mkdtemp(made) == NULL)
+        return td_fail(context, TD_IO, "%s: no temporary folder can be made here: %s", root,
+                       strerror(errno));
+    *folder = made;
+    return TD_OK;
+}
+
 bool td_path_exists(const char *path)
 {
     struct stat information;

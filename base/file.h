@@ -55,6 +55,10 @@ void td_output_discard(td_context *context, td_output *output);
  * td_release it; NULL: no memory. */
 char *td_path_beside(td_context *context, const char *path, const char *name);
 
+/* Makes an empty folder of its own under $TMPDIR, or /tmp. The caller removes it, the arena owns
+ * its name. TD_IO when none can be made there. */
+td_status td_make_folder(td_arena *arena, char **folder);
+
 /* What the path leads to, links followed; false when it cannot be told. */
 bool td_path_exists(const char *path);
 bool td_path_is_directory(const char *path);

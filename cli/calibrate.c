@@ -381,9 +381,24 @@ static td_status add_merged(td_context *context, const calibrate_options *option
     return TD_OK;
 }
 
+/* Counts may be added to a file of counts; texts and models are kept. */
+static td_status keep_inputs(td_context *context, const calibrate_options *options)
+{
+    const cli_options *shared = &options->shared;
+    const char *models[] = {shared->target, shared->drafter, shared->tokenizer, shared->constants};
+    for (size_t i = 0; i < TD_COUNT_OF(models); i++)
+        TD_TRY(cli_keep_input(context, models[i], options->output));
+    for (size_t i = 0; i < options->texts.count; i++)
+        TD_TRY(cli_keep_input(context, options->texts.items[i], options->output));
+    for (size_t i = 0; i < options->prompts.count; i++)
+        TD_TRY(cli_keep_input(context, options->prompts.items[i], options->output));
+    return TD_OK;
+}
+
 static td_status calibrate(td_context *context, const calibrate_options *options)
 {
     fe_counts counts = {0};
+    TD_TRY(keep_inputs(context, options));
     td_status status = add_merged(context, options, &counts);
     if (status == TD_OK)
         status = count_texts(context, options, &counts);

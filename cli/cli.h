@@ -37,6 +37,10 @@ int cli_version(int argc, char **argv);
 /* Prints "tandem: <message>" for a failure and turns a status into an exit status. */
 int cli_exit_status(const td_context *context, td_status status);
 
+/* TD_INVALID when writing `output` would destroy `input`: they are one file, or the output is the
+ * .bin of the input, or a part of the input's checkpoint folder. Either may be NULL. */
+td_status cli_keep_input(td_context *context, const char *input, const char *output);
+
 /* --- options that several verbs share, as argp children --- */
 
 /* How the drafter's head is trimmed. */
@@ -98,7 +102,7 @@ uint64_t cli_parse_number(struct argp_state *state, const char *option, const ch
 uint64_t cli_parse_count(struct argp_state *state, const char *option, const char *text,
                          uint64_t largest);
 
-/* A number from 0 to `largest`, a whole one; refused through cli_usage_error. */
+/* A number from 0 to `largest`, with or without a fraction; refused through cli_usage_error. */
 double cli_parse_real(struct argp_state *state, const char *option, const char *text,
                       double largest);
 
@@ -127,6 +131,9 @@ typedef struct cli_program {
 td_status cli_prepare(td_context *context, const cli_options *options, cli_program *program);
 void cli_program_release(td_context *context, cli_program *program);
 
+/* Prints the plan for people. */
+void cli_print_plan(const cli_program *program, const cg_plan *plan);
+
 /* Changes a raised module as the options ask: first `layers` and `weights`; then, when its head
  * was trimmed if it is to be, `activations` and `kv`. */
 td_status cli_convert_model(const cli_options *options, ir_module *module);
@@ -142,7 +149,7 @@ td_status cli_trim_head(td_context *context, const cli_options *options,
 /* Says what trimming saves; nothing for a whole head. */
 void cli_print_trim(const cli_trimmed *trimmed);
 
-/* Imports and adapts one model. */
+/* Imports one model and changes it by both functions above; a trimmed head is refused. */
 td_status cli_import_model(td_context *context, const cli_options *options, const char *path,
                            fe_model *model);
 
@@ -158,8 +165,5 @@ td_status cli_read_tokenizer(td_context *context, const cli_options *options, co
 typedef TD_ARRAY(int32_t) cli_ids;
 td_status cli_encode(td_context *context, const rt_tokenizer *tokenizer, const char *text,
                      size_t length, unsigned flags, cli_ids *ids);
-
-/* Prints the plan for people. */
-void cli_print_plan(const cli_program *program, const cg_plan *plan);
 
 #endif

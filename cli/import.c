@@ -196,6 +196,16 @@ static td_status write_assumed(td_context *context, const char *path, const td_t
     return td_output_commit(context, &output, false);
 }
 
+static td_status keep_inputs(td_context *context, const import_options *options)
+{
+    const char *inputs[] = {options->path, options->shared.constants, options->shared.tokenizer};
+    for (size_t i = 0; i < TD_COUNT_OF(inputs); i++) {
+        TD_TRY(cli_keep_input(context, inputs[i], options->output));
+        TD_TRY(cli_keep_input(context, inputs[i], options->assumed));
+    }
+    return TD_OK;
+}
+
 int cli_import(int argc, char **argv)
 {
     import_options options = {0};
@@ -215,7 +225,9 @@ int cli_import(int argc, char **argv)
                                .summary = options.summary,
                                .assumed = &assumed};
     fe_model model;
-    td_status status = fe_import(&context, options.path, &import, &model);
+    td_status status = keep_inputs(&context, &options);
+    if (status == TD_OK)
+        status = fe_import(&context, options.path, &import, &model);
     if (status == TD_OK) {
         cli_trimmed trimmed = {0};
         status = transform_and_show(&context, &options, &model, &trimmed);

@@ -195,6 +195,17 @@ static td_status gather_program(td_context *context, const inspect_options *opti
 
 /* --- writing --- */
 
+static td_status keep_inputs(td_context *context, const inspect_options *options)
+{
+    const char *inputs[] = {options->path, options->program.target, options->program.drafter,
+                            options->program.tokenizer, options->program.constants};
+    for (size_t i = 0; i < TD_COUNT_OF(inputs); i++) {
+        TD_TRY(cli_keep_input(context, inputs[i], options->html));
+        TD_TRY(cli_keep_input(context, inputs[i], options->trace));
+    }
+    return TD_OK;
+}
+
 static td_status write_file(td_context *context, const inspect_facts *facts, const char *path,
                             td_status (*write)(const inspect_facts *facts, FILE *stream))
 {
@@ -284,6 +295,9 @@ int cli_inspect(int argc, char **argv)
     options.program.random_weights = true;
     td_context_init(&context);
     context.verbosity = options.program.verbose;
-    return cli_exit_status(&context, options.path != NULL ? inspect_graph_file(&context, &options)
-                                                          : inspect_program(&context, &options));
+    td_status status = keep_inputs(&context, &options);
+    if (status == TD_OK)
+        status = options.path != NULL ? inspect_graph_file(&context, &options)
+                                      : inspect_program(&context, &options);
+    return cli_exit_status(&context, status);
 }

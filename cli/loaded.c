@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/loaded.h"
 
+#include "base/file.h"
+
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,24 +43,36 @@ static td_status open_library(td_context *context, const char *path, const char 
     return TD_OK;
 }
 
-td_status cli_load(td_context *context, const cli_options *options, const tandem_options *start,
-                   cli_loaded *loaded)
+/* In a folder that is there: compiles, loads, and leaves nothing. */
+static td_status load_in(td_context *context, const cli_options *options,
+                         const tandem_options *start, const char *folder, td_arena *arena,
+                         cli_loaded *loaded)
 {
-    const char *parent = getenv("TMPDIR");
-    char folder[4096], path[4096 + 16], header[4096 + 16];
-    memset(loaded, 0, sizeof *loaded);
-    snprintf(folder, sizeof folder, "%s/tandem-XXXXXX", parent == NULL ? "/tmp" : parent);
-    if (mkdtemp(folder) == NULL)
-        return td_fail(context, TD_IO, "%s: cannot make a folder here: %s", folder,
-                       strerror(errno));
-    snprintf(path, sizeof path, "%s/model.so", folder);
-    snprintf(header, sizeof header, "%s/model.h", folder);
+    const char *path = td_arena_format(arena, "%s/model.so", folder);
+    const char *header = td_arena_format(arena, "%s/model.h", folder);
+    if (path == NULL || header == NULL)
+        return td_fail_memory(context);
     td_status status = compile(context, options, path);
     if (status == TD_OK)
         status = open_library(context, path, options->name, start, loaded);
     unlink(path);
     unlink(header);
-    rmdir(folder);
+    return status;
+}
+
+td_status cli_load(td_context *context, const cli_options *options, const tandem_options *start,
+                   cli_loaded *loaded)
+{
+    td_arena arena;
+    char *folder;
+    memset(loaded, 0, sizeof *loaded);
+    td_arena_init(&arena, context);
+    td_status status = td_make_folder(&arena, &folder);
+    if (status == TD_OK) {
+        status = load_in(context, options, start, folder, &arena, loaded);
+        rmdir(folder);
+    }
+    td_arena_release(&arena);
     if (status != TD_OK)
         cli_unload(loaded);
     return status;

@@ -101,29 +101,15 @@ td_status cli_import_model(td_context *context, const cli_options *options, cons
     return status;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat left, right;
-    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
-           left.st_ino == right.st_ino;
-}
-
 /* Writing a program over a file that it is made from is always a mistake. */
 static td_status check_output(td_context *context, const cli_options *options)
 {
     const char *inputs[] = {options->target, options->drafter, options->tokenizer,
                             options->constants};
-    for (size_t i = 0; options->output != NULL && i < TD_COUNT_OF(inputs); i++) {
-        if (inputs[i] == NULL)
-            continue;
-        char weights[4096];
-        const int stem = (int)strlen(inputs[i]) - 4;
-        snprintf(weights, sizeof weights, "%.*s.bin", stem > 0 ? stem : 0, inputs[i]);
-        if (same_file(inputs[i], options->output) || same_file(weights, options->output))
-            return td_fail(context, TD_INVALID,
-                           "-o %s: this is a file that the program would be made from",
-                           options->output);
-    }
+    for (size_t i = 0; i < TD_COUNT_OF(inputs); i++)
+        TD_TRY(cli_keep_input(context, inputs[i], options->output));
+    for (size_t i = 0; i < TD_COUNT_OF(options->trim.counts); i++)
+        TD_TRY(cli_keep_input(context, options->trim.counts[i], options->output));
     return TD_OK;
 }
 

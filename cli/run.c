@@ -4,6 +4,8 @@
 #include "cli/cli.h"
 #include "cli/reference.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -135,28 +137,36 @@ static td_status check_machine(td_context *context, const cli_options *options)
                    target->triple, cpu.name);
 }
 
-static td_status run_compiled(td_context *context, run_options *options, int *exit_status)
+static td_status compile_and_spawn(td_context *context, run_options *options, const char *folder,
+                                   td_arena *arena, int *exit_status)
 {
-    TD_TRY(check_machine(context, &options->shared));
-    const char *parent = getenv("TMPDIR");
-    char folder[4096], path[4096 + 8];
-    snprintf(folder, sizeof folder, "%s/tandem-XXXXXX", parent == NULL ? "/tmp" : parent);
-    if (mkdtemp(folder) == NULL)
-        return td_fail(context, TD_IO, "%s: cannot make a folder here: %s", folder,
-                       strerror(errno));
-    snprintf(path, sizeof path, "%s/model", folder);
-    options->shared.output = path;
+    const char *path = td_arena_format(arena, "%s/model", folder);
     cli_program program;
     cg_plan plan;
-    td_status status = cli_prepare(context, &options->shared, &program);
-    if (status == TD_OK) {
-        status = cg_compile(context, &program.request, &plan);
-        cli_program_release(context, &program);
-    }
+    if (path == NULL)
+        return td_fail_memory(context);
+    options->shared.output = path;
+    TD_TRY(cli_prepare(context, &options->shared, &program));
+    td_status status = cg_compile(context, &program.request, &plan);
+    cli_program_release(context, &program);
     if (status == TD_OK)
         status = spawn_program(context, path, options, exit_status);
     unlink(path);
-    rmdir(folder);
+    return status;
+}
+
+static td_status run_compiled(td_context *context, run_options *options, int *exit_status)
+{
+    td_arena arena;
+    char *folder;
+    TD_TRY(check_machine(context, &options->shared));
+    td_arena_init(&arena, context);
+    td_status status = td_make_folder(&arena, &folder);
+    if (status == TD_OK) {
+        status = compile_and_spawn(context, options, folder, &arena, exit_status);
+        rmdir(folder);
+    }
+    td_arena_release(&arena);
     return status;
 }
 

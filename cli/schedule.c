@@ -221,6 +221,26 @@ static td_status schedule_graph(td_context *context, const schedule_options *opt
     return status;
 }
 
+static bool same_path(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+/* A graph may be written again over itself, and nothing else over what is read or written. */
+static td_status check_inputs(td_context *context, const schedule_options *options)
+{
+    const char *outputs[] = {options->order_out, options->arena_out, options->output};
+    const bool again = same_path(options->path, options->output);
+    for (size_t i = 0; i < TD_COUNT_OF(outputs); i++) {
+        if (outputs[i] != options->output || !again)
+            TD_TRY(cli_keep_input(context, options->path, outputs[i]));
+        TD_TRY(cli_keep_input(context, options->order_in, outputs[i]));
+        if (same_path(outputs[i], outputs[(i + 1) % TD_COUNT_OF(outputs)]))
+            return td_fail(context, TD_USAGE, "%s: two outputs have this name", outputs[i]);
+    }
+    return TD_OK;
+}
+
 /* Whether the options go together with what the file holds, and outputs can be written: searching
  * takes long. */
 static td_status check_options(td_context *context, const schedule_options *options,
@@ -235,6 +255,7 @@ static td_status check_options(td_context *context, const schedule_options *opti
         return td_fail(context, TD_USAGE,
                        "%s: it has %zu graphs; orders are read and written for files of one",
                        options->path, file->graph_count);
+    TD_TRY(check_inputs(context, options));
     TD_TRY(td_output_check(context, options->order_out));
     TD_TRY(td_output_check(context, options->arena_out));
     return td_output_check(context, options->output);

@@ -1,18 +1,14 @@
-/* GraphML through igraph: reading with every check that an untrusted file needs, and writing.
+/* GraphML through igraph, reading and writing.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/graphml.h"
 
-#include "base/file.h"
+#include "frontend/graphml_check.h"
 
-#include <ctype.h>
 #include <igraph/igraph.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-/* Numbers come from igraph as doubles, which hold whole numbers exactly up to here. */
-#define LARGEST_SIZE (UINT64_C(1) << 53)
 
 void fe_task_graph_release(fe_task_graph *graph)
 {
@@ -24,79 +20,6 @@ void fe_task_graph_release(fe_task_graph *graph)
     memset(graph, 0, sizeof *graph);
 }
 
-/* --- the text, before igraph sees it --- */
-
-/* What is skipped whole: no declaration is one in there. The end is looked for behind the start,
- * since "<!-->" ends no comment. */
-static const struct skipped_text {
-    const char *start, *end;
-} skipped_texts[] = {{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}};
-
-static bool starts_with(const unsigned char *at, const unsigned char *end, const char *word)
-{
-    const size_t length = strlen(word);
-    return (size_t)(end - at) >= length && memcmp(at, word, length) == 0;
-}
-
-static const struct skipped_text *find_skipped(const unsigned char *at, const unsigned char *end)
-{
-    for (size_t i = 0; i < TD_COUNT_OF(skipped_texts); i++)
-        if (starts_with(at, end, skipped_texts[i].start))
-            return &skipped_texts[i];
-    return NULL;
-}
-
-/* Refuses what could make an XML parser expand or fetch anything, and counts <node> elements:
- * igraph merges nodes with one id and invents nodes that only edges name. */
-static td_status scan_text(td_context *context, const td_file *file, uint64_t *node_tags)
-{
-    const unsigned char *at = file->data, *end = file->data + file->size;
-    *node_tags = 0;
-    for (; at < end; at++) {
-        if (*at == '\0')
-            return td_fail(context, TD_INVALID,
-                           "%s: byte %zu is zero; GraphML is expected as UTF-8 text", file->path,
-                           (size_t)(at - file->data));
-        if (*at != '<')
-            continue;
-        const struct skipped_text *skipped = find_skipped(at, end);
-        if (skipped != NULL) {
-            at += strlen(skipped->start);
-            at = memmem(at, (size_t)(end - at), skipped->end, strlen(skipped->end));
-            if (at == NULL)
-                return td_fail(context, TD_INVALID, "%s: a part that begins with %s has no end",
-                               file->path, skipped->start);
-        } else if (starts_with(at, end, "<!")) {
-            return td_fail(context, TD_INVALID,
-                           "%s: document type declarations and entities are not accepted",
-                           file->path);
-        } else if (starts_with(at, end, "<node") && at + 5 < end &&
-                   (isspace(at[5]) || at[5] == '>' || at[5] == '/')) {
-            (*node_tags)++;
-        }
-    }
-    return TD_OK;
-}
-
-/* UTF-8 is what the scan understands; another encoding could hide a declaration from it. */
-static td_status check_encoding(td_context *context, const td_file *file)
-{
-    const size_t head = file->size < 200 ? (size_t)file->size : 200;
-    const char *close = head == 0 ? NULL : memmem(file->data, head, "?>", 2);
-    const size_t length = close == NULL ? 0 : (size_t)(close - (const char *)file->data);
-    const char *encoding = length == 0 ? NULL : memmem(file->data, length, "encoding", 8);
-    if (encoding == NULL)
-        return TD_OK;
-    const char *value = encoding + 8;
-    while (value < close && (isspace((unsigned char)*value) || *value == '='))
-        value++;
-    if (close - value >= 7 && (strncasecmp(value + 1, "UTF-8", 5) == 0))
-        return TD_OK;
-    if (close - value >= 10 && (strncasecmp(value + 1, "US-ASCII", 8) == 0))
-        return TD_OK;
-    return td_fail(context, TD_INVALID, "%s: the encoding must be UTF-8", file->path);
-}
-
 /* --- attributes --- */
 
 static bool has_attribute(const igraph_t *source, const char *name, igraph_attribute_type_t *type)
@@ -106,7 +29,8 @@ static bool has_attribute(const igraph_t *source, const char *name, igraph_attri
                IGRAPH_SUCCESS;
 }
 
-/* A whole number of a node; absent: 0, or refused when required. */
+/* A whole number of a node, which fe_graphml_check has seen; absent: 0, or refused when required.
+ */
 static td_status read_size(td_context *context, const char *path, const igraph_t *source,
                            const char *name, bool required, const fe_task *task, uint32_t index,
                            uint64_t *size)
@@ -127,10 +51,6 @@ static td_status read_size(td_context *context, const char *path, const igraph_t
         return td_fail(context, TD_INVALID, "%s: node \"%s\": attribute \"%s\" is missing", path,
                        task->id, name);
     }
-    if (number < 0 || number > (double)LARGEST_SIZE || number != floor(number))
-        return td_fail(context, TD_INVALID,
-                       "%s: node \"%s\": %s is %g; expected a whole number from 0 to 2^53", path,
-                       task->id, name, number);
     *size = (uint64_t)number;
     return TD_OK;
 }
@@ -199,21 +119,13 @@ static td_status convert_tasks(const char *path, const igraph_t *source, fe_task
 }
 
 static td_status convert(td_context *context, const char *path, const igraph_t *source,
-                         uint64_t node_tags, fe_task_graph *graph)
+                         uint64_t node_count, fe_task_graph *graph)
 {
     const uint64_t nodes = (uint64_t)igraph_vcount(source), edges = (uint64_t)igraph_ecount(source);
-    if (!igraph_is_directed(source))
+    if (nodes != node_count || !igraph_is_directed(source))
         return td_fail(context, TD_INVALID,
-                       "%s: the graph is undirected; expected edgedefault=\"directed\"", path);
-    if (nodes < node_tags)
-        return td_fail(context, TD_INVALID,
-                       "%s: %" PRIu64
-                       " nodes share an id with another, or lie in a second or an inner "
-                       "graph; one plain graph with an id for each node is accepted",
-                       path, node_tags - nodes);
-    if (nodes > node_tags)
-        return td_fail(context, TD_INVALID, "%s: edges name %" PRIu64 " nodes that do not exist",
-                       path, nodes - node_tags);
+                       "%s: igraph reads %" PRIu64 " nodes where there are %" PRIu64, path, nodes,
+                       node_count);
     if (nodes >= INT32_MAX || edges >= INT32_MAX)
         return td_fail(context, TD_INVALID, "%s: over 2^31 nodes or edges", path);
     graph->context = context;
@@ -234,17 +146,15 @@ td_status fe_read_graphml(td_context *context, const char *path, fe_task_graph *
 {
     td_file file;
     igraph_t source;
-    uint64_t node_tags = 0;
+    uint64_t node_count = 0;
     memset(graph, 0, sizeof *graph);
     TD_TRY(td_file_map(context, path, &file));
-    td_status status = check_encoding(context, &file);
-    if (status == TD_OK)
-        status = scan_text(context, &file, &node_tags);
+    td_status status = fe_graphml_check(context, &file, &node_count);
     FILE *stream = NULL;
     if (status == TD_OK) {
-        stream = file.size == 0 ? NULL : fmemopen((void *)(uintptr_t)file.data, file.size, "r");
+        stream = fmemopen((void *)(uintptr_t)file.data, file.size, "r");
         if (stream == NULL)
-            status = td_fail(context, TD_INVALID, "%s: the file is empty or cannot be read", path);
+            status = td_fail_memory(context);
     }
     if (status == TD_OK) {
         /* igraph aborts on an error unless told to return. */
@@ -254,7 +164,7 @@ td_status fe_read_graphml(td_context *context, const char *path, fe_task_graph *
         igraph_set_attribute_table(&igraph_cattribute_table);
         const igraph_error_t error = igraph_read_graph_graphml(&source, stream, 0);
         if (error == IGRAPH_SUCCESS) {
-            status = convert(context, path, &source, node_tags, graph);
+            status = convert(context, path, &source, node_count, graph);
             igraph_destroy(&source);
         } else if (error == IGRAPH_ENOMEM) {
             status = td_fail_memory(context);

@@ -227,61 +227,32 @@ static td_status refuse_type(ir_evaluator *evaluator, const ir_node *node, ir_ty
 
 /* --- arithmetic over tensors --- */
 
-/* The operands broadcast to one shape, and a walk through each. */
-typedef struct operands {
-    uint32_t rank;
-    int64_t dims[IR_MAX_RANK], strides[3][IR_MAX_RANK];
-    ir_walk walk[3];
-} operands;
-
-/* `count` is at most 3. The walks point into *all. */
-static td_status start_operands(ir_evaluator *evaluator, const ir_node *node, uint32_t count,
-                                const ir_tensor *const *inputs, operands *all)
-{
-    all->rank = inputs[0]->rank;
-    memcpy(all->dims, inputs[0]->dim, sizeof all->dims);
-    for (uint32_t i = 1; i < count; i++)
-        if (!ir_dims_broadcast(&all->rank, all->dims, inputs[i]))
-            return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                    "its operands' shapes do not broadcast to each other");
-    for (uint32_t i = 0; i < count; i++) {
-        ir_broadcast_strides(inputs[i], all->rank, all->strides[i]);
-        all->walk[i] = ir_walk_start(all->rank, all->dims, all->strides[i], 0);
-    }
-    return TD_OK;
-}
-
-static void next_pair(operands *all)
-{
-    ir_walk_next(&all->walk[0]);
-    ir_walk_next(&all->walk[1]);
-}
-
 /* binary_KIND, compare_KIND and unary_KIND apply a scalar function to every element; the kinds
  * differ in types only. */
 #define OF_KIND(kind, type)                                                                        \
     static td_status binary_##kind(ir_evaluator *evaluator, const ir_tensor *const *inputs,        \
-                                   operands *all, type (*function)(type, type), ir_tensor *out)    \
+                                   ir_operands *all, type (*function)(type, type), ir_tensor *out) \
     {                                                                                              \
         const type *a = ir_tensor_##kind(evaluator, inputs[0]);                                    \
         const type *b = ir_tensor_##kind(evaluator, inputs[1]);                                    \
         type *result = ir_evaluate_scratch(evaluator, out->elements, sizeof *result);              \
         if (a == NULL || b == NULL || result == NULL)                                              \
             return td_fail_memory(evaluator->context);                                             \
-        for (uint64_t i = 0; i < out->elements; i++, next_pair(all))                               \
+        for (uint64_t i = 0; i < out->elements; i++, ir_operands_next(all))                        \
             result[i] = function(a[all->walk[0].offset], b[all->walk[1].offset]);                  \
         ir_tensor_store_##kind(out, result);                                                       \
         return TD_OK;                                                                              \
     }                                                                                              \
     static td_status compare_##kind(ir_evaluator *evaluator, const ir_tensor *const *inputs,       \
-                                    operands *all, bool (*function)(type, type), ir_tensor *out)   \
+                                    ir_operands *all, bool (*function)(type, type),                \
+                                    ir_tensor *out)                                                \
     {                                                                                              \
         const type *a = ir_tensor_##kind(evaluator, inputs[0]);                                    \
         const type *b = ir_tensor_##kind(evaluator, inputs[1]);                                    \
         uint8_t *result = out->data;                                                               \
         if (a == NULL || b == NULL)                                                                \
             return td_fail_memory(evaluator->context);                                             \
-        for (uint64_t i = 0; i < out->elements; i++, next_pair(all))                               \
+        for (uint64_t i = 0; i < out->elements; i++, ir_operands_next(all))                        \
             result[i] = function(a[all->walk[0].offset], b[all->walk[1].offset]);                  \
         return TD_OK;                                                                              \
     }                                                                                              \
@@ -321,9 +292,9 @@ td_status ir_evaluate_binary(ir_evaluator *evaluator, const ir_node *node,
     ir_tensor *out = &outputs[0];
     binary_row row = binary_rows[node->op];
     number_kind kind = NUMBER_FLOAT;
-    operands all = {0};
+    ir_operands all = {0};
     TD_TRY(common_kind(evaluator, node, a, b, &kind));
-    TD_TRY(start_operands(evaluator, node, 2, inputs, &all));
+    TD_TRY(ir_operands_start(evaluator, node, 2, inputs, &all));
     TD_TRY(ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, all.rank, all.dims, out));
     if (kind_of(out->type) != kind && (kind == NUMBER_INTEGER || !ir_type_is_float(out->type)))
         return refuse_type(evaluator, node, out->type);
@@ -345,9 +316,9 @@ td_status ir_evaluate_compare(ir_evaluator *evaluator, const ir_node *node,
 {
     compare_row row = compare_rows[node->op];
     number_kind kind = NUMBER_FLOAT;
-    operands all = {0};
+    ir_operands all = {0};
     TD_TRY(common_kind(evaluator, node, inputs[0], inputs[1], &kind));
-    TD_TRY(start_operands(evaluator, node, 2, inputs, &all));
+    TD_TRY(ir_operands_start(evaluator, node, 2, inputs, &all));
     TD_TRY(ir_evaluate_allocate(evaluator, node, IR_BOOL, all.rank, all.dims, &outputs[0]));
     if (kind == NUMBER_FLOAT)
         return compare_floats(evaluator, inputs, &all, row.of_float, &outputs[0]);
@@ -463,7 +434,7 @@ td_status ir_evaluate_select(ir_evaluator *evaluator, const ir_node *node,
     const char *from_a = a->data, *from_b = b->data;
     ir_type type = a->type;
     number_kind kind = NUMBER_FLOAT;
-    operands all = {0};
+    ir_operands all = {0};
     if (condition->type != IR_BOOL)
         return refuse_type(evaluator, node, condition->type);
     TD_TRY(common_kind(evaluator, node, a, b, &kind));
@@ -474,11 +445,11 @@ td_status ir_evaluate_select(ir_evaluator *evaluator, const ir_node *node,
         if (from_a == NULL || from_b == NULL)
             return td_fail_memory(evaluator->context);
     }
-    TD_TRY(start_operands(evaluator, node, 3, inputs, &all));
+    TD_TRY(ir_operands_start(evaluator, node, 3, inputs, &all));
     TD_TRY(ir_evaluate_allocate(evaluator, node, type, all.rank, all.dims, out));
     const size_t size = ir_element_bytes(type);
     const uint8_t *decides = condition->data;
-    for (uint64_t i = 0; i < out->elements; i++, next_pair(&all), ir_walk_next(&all.walk[2])) {
+    for (uint64_t i = 0; i < out->elements; i++, ir_operands_next(&all)) {
         const char *chosen = decides[all.walk[0].offset] != 0
                                  ? from_a + (size_t)all.walk[1].offset * size
                                  : from_b + (size_t)all.walk[2].offset * size;

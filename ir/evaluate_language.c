@@ -272,26 +272,16 @@ td_status ir_evaluate_gated_silu(ir_evaluator *evaluator, const ir_node *node,
     const ir_tensor *gate = inputs[0], *up = inputs[1];
     TD_TRY(ir_evaluate_want_floats(evaluator, node, gate, 1));
     TD_TRY(ir_evaluate_want_floats(evaluator, node, up, 2));
-    uint32_t rank = gate->rank;
-    int64_t dims[IR_MAX_RANK], gate_strides[IR_MAX_RANK], up_strides[IR_MAX_RANK];
-    memcpy(dims, gate->dim, sizeof dims);
-    if (!ir_dims_broadcast(&rank, dims, up))
-        return ir_evaluate_fail(evaluator, node, TD_INVALID,
-                                "its operands' shapes do not broadcast to each other");
-    TD_TRY(ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, rank, dims, &outputs[0]));
+    ir_operands all = {0};
+    TD_TRY(ir_operands_start(evaluator, node, 2, inputs, &all));
+    TD_TRY(ir_evaluate_allocate(evaluator, node, node->outputs[0]->type, all.rank, all.dims,
+                                &outputs[0]));
     const float *g = ir_tensor_floats(evaluator, gate), *u = ir_tensor_floats(evaluator, up);
     float *result = ir_evaluate_scratch(evaluator, outputs[0].elements, sizeof *result);
     if (g == NULL || u == NULL || result == NULL)
         return td_fail_memory(evaluator->context);
-    ir_broadcast_strides(gate, rank, gate_strides);
-    ir_broadcast_strides(up, rank, up_strides);
-    ir_walk gate_walk = ir_walk_start(rank, dims, gate_strides, 0);
-    ir_walk up_walk = ir_walk_start(rank, dims, up_strides, 0);
-    for (uint64_t i = 0; i < outputs[0].elements; i++) {
-        result[i] = ir_silu(g[gate_walk.offset]) * u[up_walk.offset];
-        ir_walk_next(&gate_walk);
-        ir_walk_next(&up_walk);
-    }
+    for (uint64_t i = 0; i < outputs[0].elements; i++, ir_operands_next(&all))
+        result[i] = ir_silu(g[all.walk[0].offset]) * u[all.walk[1].offset];
     ir_tensor_store_floats(&outputs[0], result);
     return TD_OK;
 }

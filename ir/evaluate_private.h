@@ -154,6 +154,19 @@ typedef struct ir_walk {
 ir_walk ir_walk_start(uint32_t rank, const int64_t *dims, const int64_t *strides, int64_t start);
 void ir_walk_next(ir_walk *walk);
 
+/* Operands broadcast to one shape, and a walk through each. The walks point into the struct. */
+#define IR_MAX_OPERANDS 3
+typedef struct ir_operands {
+    uint32_t count, rank;
+    int64_t dims[IR_MAX_RANK], strides[IR_MAX_OPERANDS][IR_MAX_RANK];
+    ir_walk walk[IR_MAX_OPERANDS];
+} ir_operands;
+
+/* Of inputs[0 .. count); refuses shapes that do not fit. */
+td_status ir_operands_start(ir_evaluator *evaluator, const ir_node *node, uint32_t count,
+                            const ir_tensor *const *inputs, ir_operands *operands);
+void ir_operands_next(ir_operands *operands);
+
 /* to[i] = from[offset of the i-th index tuple of `to`]. */
 void ir_copy_strided(const ir_tensor *from, int64_t start, const int64_t *strides, ir_tensor *to);
 

@@ -12,8 +12,9 @@
 
 #define LANES IR_PRODUCT_LANES
 
-/* The inner loop is compiled twice, once for machines with vector FMA, chosen when it is loaded. */
-#if defined(__x86_64__) && defined(__linux__)
+/* The inner loop is compiled twice, once for machines with vector FMA, chosen when it is loaded;
+ * by a function that runs before ThreadSanitizer is ready. */
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_THREAD__)
 #define FOR_SEVERAL_MACHINES __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define FOR_SEVERAL_MACHINES

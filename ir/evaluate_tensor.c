@@ -309,6 +309,30 @@ void ir_walk_next(ir_walk *walk)
     }
 }
 
+td_status ir_operands_start(ir_evaluator *evaluator, const ir_node *node, uint32_t count,
+                            const ir_tensor *const *inputs, ir_operands *operands)
+{
+    operands->count = count;
+    operands->rank = inputs[0]->rank;
+    memcpy(operands->dims, inputs[0]->dim, sizeof operands->dims);
+    for (uint32_t i = 1; i < count; i++)
+        if (!ir_dims_broadcast(&operands->rank, operands->dims, inputs[i]))
+            return ir_evaluate_fail(evaluator, node, TD_INVALID,
+                                    "its operands' shapes do not broadcast to each other");
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t *strides = operands->strides[i];
+        ir_broadcast_strides(inputs[i], operands->rank, strides);
+        operands->walk[i] = ir_walk_start(operands->rank, operands->dims, strides, 0);
+    }
+    return TD_OK;
+}
+
+void ir_operands_next(ir_operands *operands)
+{
+    for (uint32_t i = 0; i < operands->count; i++)
+        ir_walk_next(&operands->walk[i]);
+}
+
 void ir_copy_strided(const ir_tensor *from, int64_t start, const int64_t *strides, ir_tensor *to)
 {
     size_t size = ir_element_bytes(to->type);

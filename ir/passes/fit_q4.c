@@ -31,8 +31,9 @@
 #define REFITS        3
 
 /* The loops are compiled once more for machines with wider registers, with the same results. (The
- * functions that choose among clones run before AddressSanitizer is ready.) */
-#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+ * functions that choose among clones run before a sanitizer is ready.) */
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) &&                 \
+    !defined(__SANITIZE_THREAD__)
 #define FOR_SEVERAL_MACHINES                                                                       \
     __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else

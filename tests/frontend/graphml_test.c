@@ -92,19 +92,50 @@ TEST(hostile_files_get_a_sentence)
         const char *text, *message;
     } rows[] = {
         {"", "the file is empty"},
-        {"<graphml", "no well-formed GraphML"},
-        {"not xml", "no well-formed GraphML"},
+        {"<graphml", "line 1: malformed XML"},
+        {"not xml", "line 1: this is no XML; it begins with <"},
         {"<!DOCTYPE lolz [<!ENTITY lol \"lol\">]><graphml>&lol;</graphml>",
          "document type declarations and entities are not accepted"},
         {"<?xml version=\"1.0\" encoding=\"UTF-16\"?><graphml/>", "the encoding must be UTF-8"},
         {HEAD NODE("a", "-1") TAIL, "node \"a\": bytes is -1; expected a whole number"},
         {HEAD NODE("a", "1.5") TAIL, "node \"a\": bytes is 1.5"},
-        {HEAD NODE("a", "1e300") TAIL, "node \"a\": bytes is 1e+300"},
+        {HEAD NODE("a", "1e300") TAIL, "node \"a\": bytes is 1e300"},
         {HEAD "<node id=\"a\"/>" TAIL, "node \"a\": attribute \"bytes\" is missing"},
-        {HEAD NODE("a", "1") NODE("a", "2") TAIL, "1 nodes share an id"},
+        {HEAD NODE("a", "1") NODE("a", "2") TAIL, "line 10: node \"a\" comes twice"},
         {HEAD NODE("a", "1") "<edge source=\"a\" target=\"b\"/>" TAIL,
-         "edges name 1 nodes that do not exist"},
+         "line 10: an edge names node \"b\", which there is not"},
         {"<graphml><graph edgedefault=\"undirected\"></graph></graphml>", "undirected"},
+        {HEAD NODE("a", "9007199254740993") TAIL, "line 9: node \"a\": bytes is 9007199254740993"},
+        {HEAD NODE("a", "99999999999999999999") TAIL, "bytes is 99999999999999999999; expected"},
+        {HEAD NODE("a", "12kB") TAIL, "line 9: node \"a\": bytes is 12kB; expected a whole number"},
+        {HEAD "<node id=\"a\"><data key=\"b\">1</data><data key=\"p\">maybe</data></node>" TAIL,
+         "node \"a\": persistent is maybe; expected true or false"},
+        {HEAD "<node id=\"a\"><data key=\"q\">1</data></node>" TAIL, "key \"q\" is not declared"},
+        {HEAD NODE("a", "1 2") TAIL, "bytes is 1 2; expected"},
+        {HEAD NODE("a", "1e-400") TAIL, "bytes is 1e-400; expected"},
+        {HEAD "<node id=\"a\"><data key=\"b\">1</data><data key=\"b\">2</data></node>" TAIL,
+         "node \"a\" has two values of bytes"},
+        {"<graphml><key id=\"b\" attr.name=\"bytes\" attr.type=\"long\"/><key id=\"c\" "
+         "attr.name=\"bytes\" attr.type=\"long\"/></graphml>",
+         "attribute \"bytes\" is declared twice"},
+        {"<graphml><key id=\"b\" attr.type=\"n40\"/></graphml>",
+         "attr.type is \"n40\"; string, boolean, int, long, float and double are accepted"},
+        {"<graphml><key id=\"b\" for=\"edge\" attr.type=\"int\"/><graph edgedefault=\"directed\">"
+         "<edge source=\"a\" target=\"b\"><data key=\"b\">x</data></edge></graph></graphml>",
+         "an edge: an attribute is x; expected a number"},
+        {"<graphml xmlns=\"other\"/>", "line 1: the namespace is \"other\"; http://graphml"},
+        {HEAD "<node/>" TAIL, "line 9: <node> has no id"},
+        {HEAD "<node id=\"a\"><graph edgedefault=\"directed\"/></node>" TAIL, "holds a graph"},
+        {HEAD NODE("a", "1") "</graph><graph edgedefault=\"directed\">" TAIL, "second graph"},
+        {HEAD NODE("a", "1") "<edge source=\"a\"/>" TAIL, "<edge> has no target"},
+        {HEAD NODE("a", "1") "<edge source=\"a\" target=\"a\" directed=\"false\"/>" TAIL,
+         "directed=\"false\""},
+        {HEAD "<hyperedge/>" TAIL, "hyperedge"},
+        {"<graphml/>", "there is no <graph>"},
+        {"<net/>", "the root element is <net>; GraphML has <graphml>"},
+        {"<graphml><key id=\"b\" for=\"node\" attr.name=\"bytes\" attr.type=\"string\"/></graphml>",
+         "must be declared with attr.type=\"long\""},
+        {"<graphml><key id=\"b\"/><key id=\"b\"/></graphml>", "key \"b\" is declared twice"},
         {"<graphml><!-- no end", "has no end"},
         {"<graphml><!-->", "has no end"},
         /* Declarations that a scan would miss which ends comments, or begins them, elsewhere. */
@@ -118,6 +149,30 @@ TEST(hostile_files_get_a_sentence)
         CHECK_MESSAGE(strstr(f.context.message, rows[i].message) != NULL, "row %zu: %s", i,
                       f.context.message);
         CHECK(f.graph.tasks == NULL && f.graph.context == NULL);
+    }
+}
+
+/* igraph keeps a value for every node and attribute, and compares every attribute with all others.
+ */
+TEST(declarations_without_use_are_refused)
+{
+    td_text text;
+    fixture f;
+    td_context_init(&f.context);
+    for (int keys = 60; keys <= 70; keys += 10) {
+        td_text_init(&text, &f.context);
+        td_text_printf(&text, "<graphml>");
+        for (int i = 0; i < keys; i++)
+            td_text_printf(&text, "<key id=\"k%d\" for=\"node\" attr.name=\"k%d\"/>", i, i);
+        td_text_printf(&text, "<graph edgedefault=\"directed\">");
+        for (int i = 0; i < 20000; i++)
+            td_text_printf(&text, "<node id=\"%d\"/>", i);
+        td_text_printf(&text, "</graph></graphml>");
+        CHECK(read_text(&f, text.data) == TD_INVALID);
+        const char *expected = keys > 64 ? "more than 64 attributes are declared"
+                                         : "60 attributes are declared for 20000 nodes";
+        CHECK_MESSAGE(strstr(f.context.message, expected) != NULL, "%s", f.context.message);
+        td_text_release(&text);
     }
 }
 

@@ -282,6 +282,44 @@ TEST(depth_is_bounded)
     CHECK_STRING(message, "model.xml: line 1: elements are nested too deeply");
 }
 
+/* libxml2 compares each attribute of an element with each. */
+TEST(attributes_are_bounded)
+{
+    td_context context;
+    td_text text;
+    td_context_init(&context);
+    td_text_init(&text, &context);
+    td_text_printf(&text, "<net name=\"t\"\n");
+    for (int i = 0; i < 257; i++)
+        td_text_printf(&text, " a%d='>'", i);
+    td_text_printf(&text, "><layers/></net>");
+    const char *message = read_text(text.data, 0, &plain);
+    td_text_release(&text);
+    CHECK_STRING(message, "model.xml: line 1: an element has more than 256 attributes");
+}
+
+TEST(only_utf8_is_read)
+{
+    CHECK_STRING(read_text("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><net version=\"11\"/>",
+                           0, &plain),
+                 "model.xml: line 1: the encoding must be UTF-8");
+    CHECK_STRING(read_text("\x4c\x6f\xa7\x94", 0, &plain), /* "<?xm" in EBCDIC */
+                 "model.xml: line 1: this is no XML; it begins with <");
+    CHECK_STRING(read_text("\xef\xbb\xbf<?xml version='1.0' encoding='utf-8'?>\n<net/>", 0, &plain),
+                 "model.xml: line 2: <net> has no attribute version");
+}
+
+TEST(nothing_is_there_twice)
+{
+    CHECK_STRING(read_text("<net version=\"11\"><layers/>\n<layers/></net>", 0, &plain),
+                 "model.xml: line 2: <net> has a second <layers>; one is accepted");
+    CHECK_STRING(read_text("<net version=\"11\"><layers><layer id=\"0\" type=\"Result\">"
+                           "<input/>\n<input/></layer></layers></net>",
+                           0, &plain),
+                 "model.xml: line 2: a layer has a second <data>, <input> or <output>; one of each "
+                 "is accepted");
+}
+
 /* --- a missing .bin --- */
 
 #define ADD_ROW                                                                                    \

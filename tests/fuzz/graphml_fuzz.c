@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frontend/graphml.h"
+#include "tests/fuzz/xml_mutator.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0)
         abort();
     const td_status status = fe_read_graphml(&context, path, &graph);
-    if (status != TD_OK && context.message[0] == '\0')
+    if (status == TD_INTERNAL || (status != TD_OK && context.message[0] == '\0'))
         abort();
     for (uint32_t e = 0; status == TD_OK && e < graph.edge_count; e++)
         if (graph.edges[e].from >= graph.task_count || graph.edges[e].to >= graph.task_count)
