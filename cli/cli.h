@@ -37,6 +37,10 @@ int cli_version(int argc, char **argv);
 /* Prints "tandem: <message>" for a failure and turns a status into an exit status. */
 int cli_exit_status(const td_context *context, td_status status);
 
+/* From now on the process ends with a sentence and exit status 1, not with a signal, when memory
+ * runs out inside LLVM. */
+void cli_end_when_out_of_memory(void);
+
 /* TD_INVALID when writing `output` would destroy `input`: they are one file, or the output is the
  * .bin of the input, or a part of the input's checkpoint folder. Either may be NULL. */
 td_status cli_keep_input(td_context *context, const char *input, const char *output);

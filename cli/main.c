@@ -67,6 +67,7 @@ static int finish(int exit_status)
 int main(int argc, char **argv)
 {
     hold_streams();
+    cli_end_when_out_of_memory();
     argp_err_exit_status = 2;
     signal(SIGXFSZ, SIG_IGN); /* writing fails instead, and temporaries are removed */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

@@ -60,16 +60,11 @@ static LLVMValueRef load_raised(cg_build *build, const cg_weight *weight, LLVMVa
     LLVMBuilderRef builder = build->builder;
     const bool pairs = ir_type_bits(weight->constant->type) == 4;
     const int64_t span = pairs ? 8 : 4; /* k that 64 bytes hold for each row */
-    LLVMValueRef row = LLVMBuildURem(builder, lane, cg_i64(build, CG_PANEL_ROWS), "");
-    LLVMValueRef panel = LLVMBuildUDiv(builder, lane, cg_i64(build, CG_PANEL_ROWS), "");
-    LLVMValueRef block = LLVMBuildUDiv(builder, column, cg_i64(build, IR_QUANTIZE_BLOCK), "");
-    LLVMValueRef k = LLVMBuildURem(builder, column, cg_i64(build, IR_QUANTIZE_BLOCK), "");
-    unit = cg_element(build, unit, block, CG_DOT_PANELS * weight->group_bytes);
-    unit = cg_element(build, unit, panel, weight->group_bytes);
-    unit = cg_element(build, unit, LLVMBuildUDiv(builder, k, cg_i64(build, span), ""),
-                      CG_PANEL_ROWS * 4);
-    unit = cg_element(build, unit, row, 4);
-    LLVMValueRef at = LLVMBuildAnd(builder, k, cg_i64(build, 3), "");
+    const int64_t rows = CG_DOT_PANELS * CG_PANEL_ROWS;
+    LLVMValueRef at = LLVMBuildUDiv(builder, column, cg_i64(build, span), "");
+    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, rows), ""), lane, "");
+    at = LLVMBuildAdd(builder, LLVMBuildMul(builder, at, cg_i64(build, 4), ""),
+                      LLVMBuildAnd(builder, column, cg_i64(build, 3), ""), "");
     LLVMValueRef byte = cg_load(build, build->i8, cg_offset(build, unit, at), 1);
     if (pairs) {
         LLVMValueRef shift = LLVMBuildAnd(builder, column, cg_i64(build, 4), "");

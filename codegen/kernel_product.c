@@ -86,7 +86,7 @@ static void find_weights(const cg_strip *strip, LLVMValueRef product, LLVMValueR
     const uint64_t zeros = weight->groups * weight->unit_panels * CG_LANES;
     const uint64_t scales = zeros * weight->scale_bytes;
     addresses[CG_TILE_WEIGHTS] = find_panel(strip, weight_operand(strip, product, CG_WEIGHT_DATA),
-                                            panel, weight->unit_bytes, weight->group_bytes);
+                                            panel, weight->unit_bytes, CG_DOT_BYTES);
     addresses[CG_TILE_SCALES] = find_panel(strip, weight_operand(strip, product, CG_WEIGHT_SCALES),
                                            panel, scales, CG_LANES * weight->scale_bytes);
     addresses[CG_TILE_ZEROS] =

@@ -9,17 +9,18 @@
 #include "codegen/product.h"
 #include "codegen/quantised.h"
 
-/* How far ahead of its use a weight is fetched, measured: by most tiles, and by one of 8 tokens. */
-#define PREFETCH_BYTES   6144
-#define PREFETCH_BYTES_8 9216
-#define CACHE_LINE       64
-#define PAGES_AHEAD      4
-#define PAGE_BYTES       4096
+/* How far ahead of its use a weight is fetched, measured: by most tiles, by one of 8 tokens, and
+ * where tokens take turns, which must find the next blocks there when their turn comes. */
+#define PREFETCH_BYTES    6144
+#define PREFETCH_BYTES_8  9216
+#define TURN_BLOCKS_AHEAD 14
+#define CACHE_LINE        64
+#define PAGES_AHEAD       4
+#define PAGE_BYTES        4096
 
-#define STEP_BYTES 1024 /* of weights that a single token's loop goes on by: fewer branches */
-
-#define TURN_TOKENS 7    /* most tokens whose sums of two panels, and totals, are in registers */
-#define TURN_BYTES  8192 /* of weights that tokens take turns with */
+#define UNDIVIDED_TOKENS 8 /* of two panels: more take turns, */
+#define TURN_TOKENS      7 /* of at most so many, whose sums and totals are in registers, */
+#define TURN_BLOCKS      8 /* with so many blocks */
 
 #define MOST_CHUNKS 4 /* vectors of a step that hold the sums of 16 rows */
 
@@ -61,12 +62,6 @@ static const cg_weight *weight_of(const quantised_tile *self)
 static cg_build *build_of(const quantised_tile *self)
 {
     return &self->tile->product->lowering->build;
-}
-
-/* From a block of a panel to the panel's next one. */
-static uint64_t block_bytes(const quantised_tile *self)
-{
-    return CG_DOT_PANELS * weight_of(self)->group_bytes;
 }
 
 /* Zero points of a group, less what the step takes off the weights, which keeps them in 9 bits. */
@@ -130,8 +125,6 @@ static LLVMValueRef find_later(const quantised_tile *self, cg_tile_parameter str
     const int64_t blocks = (int64_t)cg_weight_blocks(weight_of(self));
     LLVMValueRef later = LLVMBuildAdd(build->builder, block, cg_i64(build, (int64_t)count), "");
     LLVMValueRef here = cg_element(build, self->tile->parameters[stream], later, bytes);
-    if (stream == CG_TILE_X)
-        return here;
     LLVMValueRef beyond = LLVMBuildSub(build->builder, later, cg_i64(build, blocks), "");
     LLVMValueRef within =
         LLVMBuildICmp(build->builder, LLVMIntSLT, later, cg_i64(build, blocks), "");
@@ -144,7 +137,7 @@ static void fetch_page(const quantised_tile *self, LLVMValueRef block)
 {
     cg_build *build = build_of(self);
     LLVMBuilderRef builder = build->builder;
-    const uint64_t bytes = block_bytes(self);
+    const uint64_t bytes = weight_of(self)->group_bytes;
     LLVMValueRef at =
         find_later(self, CG_TILE_WEIGHTS, bytes, block, PAGES_AHEAD * PAGE_BYTES / bytes);
     at = LLVMBuildPtrToInt(builder, at, build->i64, "");
@@ -152,55 +145,43 @@ static void fetch_page(const quantised_tile *self, LLVMValueRef block)
     cg_prefetch(build, LLVMBuildIntToPtr(builder, at, build->pointer, ""));
 }
 
-/* With bytes and a single token there is so little arithmetic that the processor runs far ahead by
- * itself, and fetches from memory faster than instructions can. */
-static bool runs_ahead(const quantised_tile *self)
+/* How many blocks before its use a line is asked for. */
+static uint64_t blocks_ahead(const quantised_tile *self)
 {
-    const cg_tile *tile = self->tile;
-    return tile->tokens == 1 && self->step.bits == 8 && !tile->product->cached;
+    if (self->turns > 1)
+        return TURN_BLOCKS_AHEAD;
+    return (self->tile->tokens == 8 ? PREFETCH_BYTES_8 : PREFETCH_BYTES) /
+           weight_of(self)->group_bytes;
 }
 
 /* What tiles read of a block, and what a turn asks for of a later one. */
 typedef struct fetched_stream {
     cg_tile_parameter parameter;
-    uint64_t apart;  /* from a block to the next one */
-    uint64_t bytes;  /* of a block's panel */
-    uint64_t blocks; /* how many later */
+    uint64_t bytes; /* of a block */
+    uint64_t step;  /* from a line that the tile reads to the next one */
 } fetched_stream;
 
-/* Lists what a turn asks for: the weights of its panels, some way on. The processor's own
- * prefetchers stop at the end of each page.
- *
- * The activations come from the second cache, as the weights of a panel drive them out of the
- * first; fetching them pays for tiles of 3 to 7, which share the processor with memory most
- * evenly. */
+/* Lists what a turn asks for: its share of the lines that the tile will read some blocks later. The
+ * processor's own prefetchers stop at the end of each page. */
 static void list_fetches(const quantised_tile *self, LLVMValueRef block, bool single, fetches *list)
 {
     cg_build *build = build_of(self);
     const cg_weight *weight = weight_of(self);
-    const unsigned tokens = self->tile->tokens;
     list->count = list->done = 0;
-    if (runs_ahead(self))
-        return;
-    const uint64_t distance = (tokens == 8 ? PREFETCH_BYTES_8 : PREFETCH_BYTES) / block_bytes(self);
-    const uint64_t scales = single ? (uint64_t)CG_LANES * weight->scale_bytes : 0;
-    const uint64_t zeros = single && weight->has_zero ? CG_LANES : 0;
-    const uint64_t x = tokens > 2 && tokens < 8 ? tokens * CG_QUANTISED_BLOCK : 0;
+    const uint64_t rows = single ? CG_DOT_PANELS * CG_LANES : 0;
     const fetched_stream streams[] = {
-        {CG_TILE_WEIGHTS, block_bytes(self), weight->group_bytes, distance},
-        {CG_TILE_SCALES, CG_DOT_PANELS * scales, scales, distance},
-        {CG_TILE_ZEROS, CG_DOT_PANELS * zeros, zeros, distance},
-        {CG_TILE_X, x, x, 1},
+        {CG_TILE_WEIGHTS, weight->group_bytes, CG_DOT_PANELS / self->tile->panels * CACHE_LINE},
+        {CG_TILE_SCALES, rows * weight->scale_bytes, CACHE_LINE},
+        {CG_TILE_ZEROS, weight->has_zero ? rows : 0, CACHE_LINE},
     };
     for (size_t i = 0; i < TD_COUNT_OF(streams); i++) {
         const fetched_stream *row = &streams[i];
-        const uint64_t bytes = row->bytes * (row->parameter == CG_TILE_X ? 1 : self->tile->panels);
-        const uint64_t lines = (bytes + CACHE_LINE - 1) / CACHE_LINE;
+        const uint64_t lines = (row->bytes + row->step - 1) / row->step;
         const uint64_t begin = lines * self->turn / self->turns;
         const uint64_t end = lines * (self->turn + 1) / self->turns;
-        LLVMValueRef at = find_later(self, row->parameter, row->apart, block, row->blocks);
+        LLVMValueRef at = find_later(self, row->parameter, row->bytes, block, blocks_ahead(self));
         for (uint64_t line = begin; line < end; line++)
-            list->line[list->count++] = cg_offset_by(build, at, line * CACHE_LINE);
+            list->line[list->count++] = cg_offset_by(build, at, line * row->step);
     }
 }
 
@@ -236,11 +217,10 @@ static void load_quads(const quantised_tile *self, LLVMValueRef at, cg_dot_opera
 static void load_step(const quantised_tile *self, LLVMValueRef weights, dot_quads *quads)
 {
     const unsigned per_load = 8 / self->step.bits;
-    const uint64_t line = (uint64_t)CG_LANES * 4;
     for (unsigned p = 0; p < self->tile->panels; p++)
         for (unsigned q = 0; q < quads->count; q += per_load) {
             const uint64_t at =
-                p * weight_of(self)->group_bytes + (quads->first + q) / per_load * line;
+                p * CG_DOT_BYTES + (quads->first + q) / per_load * CG_DOT_PANELS * CG_DOT_BYTES;
             for (unsigned c = 0; c < self->chunks; c++)
                 load_quads(
                     self,
@@ -377,7 +357,7 @@ static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
                                 (uint64_t)tile->tokens * CG_QUANTISED_BLOCK);
     x = cg_offset_by(build, x, 4 * (uint64_t)self->first);
     LLVMValueRef weights =
-        cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, block_bytes(self));
+        cg_element(build, tile->parameters[CG_TILE_WEIGHTS], block, weight_of(self)->group_bytes);
     if (single)
         load_zeros(self, block);
     list_fetches(self, block, single, &later);
@@ -400,31 +380,17 @@ static void emit_block(quantised_tile *self, LLVMValueRef block, bool single)
     }
 }
 
-/* Blocks from a first one up to `end` - 1, several at a step. */
-static LLVMValueRef emit_steps(quantised_tile *self, LLVMValueRef first, LLVMValueRef end,
-                               unsigned step, bool single)
-{
-    cg_build *build = build_of(self);
-    LLVMValueRef last = LLVMBuildSub(build->builder, end, cg_i64(build, step - 1), "");
-    cg_loop loop = cg_loop_begin(build, first, last, step);
-    if (self->turn == 0)
-        fetch_page(self, loop.index);
-    for (unsigned i = 0; i < step; i++)
-        emit_block(self, LLVMBuildAdd(build->builder, loop.index, cg_i64(build, i), ""), single);
-    cg_loop_end(build, &loop);
-    return loop.index;
-}
-
-/* The blocks of a turn. */
+/* The blocks first .. end - 1 with the tokens of a turn. */
 static void emit_turn(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
 {
-    const unsigned several = STEP_BYTES / (unsigned)block_bytes(self);
-    if (runs_ahead(self) && several > 1)
-        first = emit_steps(self, first, end, several, single);
-    emit_steps(self, first, end, 1, single);
+    cg_loop loop = cg_loop_begin(build_of(self), first, end, 1);
+    if (self->turn == 0)
+        fetch_page(self, loop.index);
+    emit_block(self, loop.index, single);
+    cg_loop_end(build_of(self), &loop);
 }
 
-/* Tokens take turns with as many blocks as stay in the first cache meanwhile. */
+/* Tokens take turns with a few blocks, which stay in the first cache meanwhile. */
 static void emit_blocks(quantised_tile *self, LLVMValueRef first, LLVMValueRef end, bool single)
 {
     cg_build *build = build_of(self);
@@ -435,14 +401,12 @@ static void emit_blocks(quantised_tile *self, LLVMValueRef first, LLVMValueRef e
         emit_turn(self, first, end, single);
         return;
     }
-    LLVMValueRef count = cg_i64(build, (int64_t)(TURN_BYTES / block_bytes(self)));
-    cg_loop loop = cg_loop_begin(build, first, end, TURN_BYTES / block_bytes(self));
-    LLVMValueRef stop =
-        cg_minimum_i64(build, LLVMBuildAdd(build->builder, loop.index, count, ""), end);
-    for (unsigned turn = 0; turn < self->turns; turn++) {
-        self->turn = turn;
-        self->first = tokens * turn / self->turns;
-        self->tokens = tokens * (turn + 1) / self->turns - self->first;
+    cg_loop loop = cg_loop_begin(build, first, end, TURN_BLOCKS);
+    LLVMValueRef stop = LLVMBuildAdd(build->builder, loop.index, cg_i64(build, TURN_BLOCKS), "");
+    stop = cg_minimum_i64(build, stop, end);
+    for (; self->turn < self->turns; self->turn++) {
+        self->first = tokens * self->turn / self->turns;
+        self->tokens = tokens * (self->turn + 1) / self->turns - self->first;
         emit_turn(self, loop.index, stop, single);
     }
     cg_loop_end(build, &loop);
@@ -475,7 +439,7 @@ static void emit_tile(cg_tile *tile)
     cg_build *build = &tile->product->lowering->build;
     const unsigned sums = tile->panels * tile->tokens;
     quantised_tile self = {.tile = tile, .turns = 1};
-    if (tile->panels > 1)
+    if (tile->panels > 1 && tile->tokens > UNDIVIDED_TOKENS)
         self.turns = (tile->tokens + TURN_TOKENS - 1) / TURN_TOKENS;
     self.step = cg_dot_step_for(tile->product->lowering->cpu, ir_type_bits(weight->constant->type));
     self.chunks = CG_LANES / self.step.lanes;

@@ -96,8 +96,9 @@ static void place_matrix(cg_weight *weight, uint64_t offset)
     if (weight->role == CG_ROLE_DOTS) {
         const unsigned bits = ir_type_bits(type);
         weight->unit_panels = CG_DOT_PANELS;
-        weight->group_bytes = (uint64_t)CG_PANEL_ROWS * IR_QUANTIZE_BLOCK * bits / 8;
-        weight->unit_bytes = CG_DOT_PANELS * cg_weight_blocks(weight) * weight->group_bytes;
+        weight->group_bytes =
+            (uint64_t)CG_DOT_PANELS * CG_PANEL_ROWS * IR_QUANTIZE_BLOCK * bits / 8;
+        weight->unit_bytes = cg_weight_blocks(weight) * weight->group_bytes;
         weight->bias = type == IR_I8 || type == IR_I4 ? 1u << (bits - 1) : 0;
     } else if (weight->role == CG_ROLE_PANELS) {
         const uint64_t last = weight->columns - (weight->groups - 1) * weight->group;

@@ -10,8 +10,9 @@
 /* Rows of a weight matrix that are interleaved, one per virtual lane. */
 #define CG_PANEL_ROWS 16
 
-/* Panels that `linear_quantized` reads together. */
+/* Panels that `linear_quantized` reads together, and the bytes of each that follow each other. */
 #define CG_DOT_PANELS 2
+#define CG_DOT_BYTES  (CG_PANEL_ROWS * 4)
 
 #define CG_ALIGNMENT 64
 
@@ -20,8 +21,8 @@ typedef enum cg_role {
      * [panel][group][16]. Within a group 4-bit elements go in pairs of consecutive k, the earlier
      * one in the low half. Rows beyond the last are zero. */
     CG_ROLE_PANELS,
-    /* A matrix read by `linear_quantized`: pairs of panels in blocks of 32 k, [pair][block][2
-     * panels][8 quads][16 rows][4 k], one unsigned byte each; 4-bit elements go in pairs of quads,
+    /* A matrix read by `linear_quantized`: pairs of panels in blocks of 32 k, [pair][block][8
+     * quads][2 panels][16 rows][4 k], one unsigned byte each; 4-bit elements go in pairs of quads,
      * the earlier one in the low half. Stored integers are raised by `bias` to be unsigned.
      * Elements and rows beyond the last are there, with any number and the scale 0; scales and zero
      * points (raised too) are [pair][group][2 panels][16]. */
@@ -40,7 +41,7 @@ typedef struct cg_weight {
         groups;           /* elements per group (columns when there are no groups), their number */
     unsigned unit_panels; /* CG_ROLE_DOTS: 2; CG_ROLE_PANELS: 1; else 0 */
     uint64_t unit_bytes;  /* of one panel, of one pair of panels, or of one row */
-    uint64_t group_bytes; /* of one whole group within a panel; CG_ROLE_DOTS: of one block */
+    uint64_t group_bytes; /* CG_ROLE_PANELS: of one whole group; CG_ROLE_DOTS: of one block */
     unsigned scale_bytes; /* of one scale; 0: not quantised */
     bool has_zero;        /* zero points, one byte each */
     unsigned bias;        /* CG_ROLE_DOTS: 128 for i8, 8 for i4, else 0 */

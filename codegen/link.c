@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,26 +33,11 @@ static td_status fill_file(const workshop *shop, const char *path, const void *b
     return TD_OK;
 }
 
-td_status cg_make_folder(td_arena *arena, char **made)
-{
-    td_context *context = arena->context;
-    const char *root = getenv("TMPDIR");
-    if (root == NULL || root[0] == '\0')
-        root = "/tmp";
-    char *folder = td_arena_format(arena, "%s/tandem-XXXXXX", root);
-    if (folder == NULL)
-        return td_fail_memory(context);
-    if (mkdtemp(folder) == NULL)
-        return td_fail(context, TD_IO, "%s: no temporary folder: %s", folder, strerror(errno));
-    *made = folder;
-    return TD_OK;
-}
-
 static td_status open_workshop(workshop *shop)
 {
     td_context *context = shop->program->context;
     char *folder = NULL;
-    TD_TRY(cg_make_folder(&shop->arena, &folder));
+    TD_TRY(td_make_folder(&shop->arena, &folder));
     shop->folder = folder;
     shop->script = td_arena_format(&shop->arena, "%s/exports", folder);
     shop->result = td_arena_format(&shop->arena, "%s/program", folder);

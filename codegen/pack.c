@@ -182,30 +182,20 @@ static unsigned char raised_element(const reader *in, const cg_weight *weight, u
     return (unsigned char)(bytes[row * in->columns + k] ^ weight->bias);
 }
 
-/* A block of a panel for dot products: [quad][16 rows][4 k], or two quads in the halves of a byte.
- */
-static unsigned char *pack_dot_block(const reader *in, const cg_weight *weight, uint64_t panel,
-                                     uint64_t block, unsigned char *to)
+/* A pair of panels for dot products: [block][quad][panel][16 rows][4 k], or two quads in the halves
+ * of a byte. */
+static uint64_t pack_dots(const reader *in, const cg_weight *weight, uint64_t rows)
 {
-    const uint64_t step = in->bits == 4 ? 8 : 4, begin = block * IR_QUANTIZE_BLOCK;
-    for (uint64_t first = begin; first < begin + IR_QUANTIZE_BLOCK; first += step)
-        for (uint64_t row = panel * CG_PANEL_ROWS; row < (panel + 1) * CG_PANEL_ROWS; row++)
+    const uint64_t step = in->bits == 4 ? 8 : 4, end = cg_weight_blocks(weight) * IR_QUANTIZE_BLOCK;
+    unsigned char *to = in->packed;
+    (void)rows;
+    for (uint64_t first = 0; first < end; first += step)
+        for (uint64_t row = 0; row < in->batch; row++)
             for (uint64_t k = first; k < first + 4; k++) {
                 const unsigned char later =
                     in->bits == 4 ? raised_element(in, weight, row, k + 4) : 0;
                 *to++ = (unsigned char)(raised_element(in, weight, row, k) | later << 4);
             }
-    return to;
-}
-
-/* A pair of panels, whose blocks take turns. */
-static uint64_t pack_dots(const reader *in, const cg_weight *weight, uint64_t rows)
-{
-    unsigned char *to = in->packed;
-    (void)rows;
-    for (uint64_t block = 0; block < cg_weight_blocks(weight); block++)
-        for (uint64_t panel = 0; panel < CG_DOT_PANELS; panel++)
-            to = pack_dot_block(in, weight, panel, block, to);
     return (uint64_t)(to - in->packed);
 }
 

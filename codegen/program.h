@@ -80,9 +80,6 @@ static inline bool cg_is_linked(const cg_request *request)
  * beside it, and the header. Needs code, tables and the packed weights in `payload`. */
 td_status cg_write_program(cg_program *program, FILE *payload, td_output *output);
 
-/* Makes a folder of its own below TMPDIR or /tmp; its path lives in the arena. */
-td_status cg_make_folder(td_arena *arena, char **folder);
-
 /* Writes the C header of what an application links beside it. */
 td_status cg_write_header(const cg_program *program);
 

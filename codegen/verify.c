@@ -600,7 +600,7 @@ static td_status verify_cpu(td_context *context, const cg_request *request, FILE
     td_arena arena;
     td_arena_init(&arena, context);
     char *folder = NULL, *output = NULL;
-    td_status status = cg_make_folder(&arena, &folder);
+    td_status status = td_make_folder(&arena, &folder);
     if (status == TD_OK) {
         output = td_arena_format(&arena, "%s/model.so", folder);
         status = output == NULL ? td_fail_memory(context)

@@ -95,9 +95,7 @@ static bool take_piece(void *user, const tandem_piece *piece)
 static tandem_status start(seat *self, rt_span prompt)
 {
     const rt_command *command = self->owner->command;
-    tandem_status status = rt_session_create(self->owner->model, &self->session);
-    if (status == TANDEM_OK)
-        status = rt_feed_prompt(self->session, prompt);
+    tandem_status status = rt_feed_prompt(self->session, prompt);
     if (status == TANDEM_OK && command->echo && !command->ids)
         take_bytes(self, prompt.bytes, prompt.count);
     if (status == TANDEM_OK && command->generate.max_tokens > 0) {
@@ -108,26 +106,41 @@ static tandem_status start(seat *self, rt_span prompt)
     return status;
 }
 
+/* Whether a free seat may be given to the next prompt. Echoes are not kept, which bounds what
+ * waits: prompts that are written themselves begin one after the other. */
+static bool may_begin(const batch *self)
+{
+    return !*self->prompts->interrupted && (!self->command->echo || self->begun == self->written);
+}
+
+/* Says that a prompt cannot be taken up. Its text is empty. */
+static void refuse(seat *self, const tandem_error *error)
+{
+    self->refused = true;
+    self->owner->refused++;
+    fprintf(stderr, "%s: prompt %u: %s\n", self->owner->program, self->number + 1, error->text);
+}
+
 /* Gives a free seat to the next prompt. What is wrong with the options is so for all prompts, and a
  * failure. */
 static tandem_status fill(batch *owner, seat *self, tandem_error *error)
 {
+    if (self->session != NULL || !may_begin(owner))
+        return TANDEM_OK;
     rt_span prompt = {0};
-    tandem_status status = TANDEM_OK;
-    if (self->session == NULL && !*owner->prompts->interrupted)
-        status = rt_prompt_next(owner->prompts, error, &prompt);
-    if (prompt.count == 0)
-        return status;
+    const tandem_status read = rt_prompt_next(owner->prompts, error, &prompt);
+    if (read != TANDEM_FULL && prompt.count == 0)
+        return read;
     *self = (seat){
         .owner = owner, .number = owner->begun++, .waiting = self->waiting, .room = self->room};
-    status = start(self, prompt);
+    tandem_status status = rt_session_create(owner->model, &self->session);
+    if (status == TANDEM_OK && read == TANDEM_OK)
+        status = start(self, prompt);
     if (status == TANDEM_INVALID || self->session == NULL)
         return rt_fail(error, status, "%s", owner->model->error.text);
-    self->refused = status != TANDEM_OK;
-    owner->refused += self->refused;
-    if (self->refused)
-        fprintf(stderr, "%s: prompt %u: %s\n", owner->program, self->number + 1,
-                owner->model->error.text);
+    if (read != TANDEM_OK || status != TANDEM_OK)
+        refuse(self, read != TANDEM_OK ? error : &owner->model->error);
+    error->text[0] = '\0';
     return TANDEM_OK;
 }
 

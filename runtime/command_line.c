@@ -61,9 +61,10 @@ const char rt_help[] =
     "  --check                read the whole program file and compare its hash\n"
     "  --version, --help\n"
     "\n"
-    "An interrupt ends the text after the current round; a second one ends the program.\n"
-    "Exit status: 0 fine, 1 the input or the machine is at fault, 2 the command line is, 130\n"
-    "interrupted.\n"
+    "An interrupt (SIGINT or SIGTERM) ends the text after the current round; a second one ends "
+    "the\n"
+    "program. Exit status: 0 fine, 1 the input or the machine is at fault, 2 the command line is,\n"
+    "130 or 143 interrupted.\n"
     "\n"
     "Examples:\n"
     "  %1$s --prompt 'Once upon a time' --stats\n"
@@ -102,15 +103,16 @@ static const option_row rows[] = {
     {"prompts", VALUE_TEXT, FIELD(prompts), 0, "a file name"},
     {"sessions", VALUE_COUNT, FIELD(open.sessions), 1, "a number, 1 or more"},
     {"max-tokens", VALUE_COUNT, FIELD(generate.max_tokens), 0, "a number from 0 to 4294967295"},
-    {"temperature", VALUE_REAL, FIELD(generate.temperature), 0, "a number, 0 or more"},
+    {"temperature", VALUE_REAL, FIELD(generate.temperature), 0, "a number from 0 to 1e30"},
     {"seed", VALUE_SEED, FIELD(generate.seed), 0, "a number from 0 to 2^64 - 1"},
     {"draft", VALUE_TEXT, FIELD(generate.draft), 0, "a draft"},
-    {"top-k", VALUE_COUNT, FIELD(generate.top_k), 0, "a number, 0 or more"},
+    {"top-k", VALUE_COUNT, FIELD(generate.top_k), 0, "a number from 0 to 4294967295"},
     {"top-p", VALUE_REAL, FIELD(generate.top_p), 0, "a number from 0 to 1"},
     {"min-p", VALUE_REAL, FIELD(generate.min_p), 0, "a number from 0 to 1"},
     {"repetition-penalty", VALUE_REAL, FIELD(generate.repetition_penalty), 0,
-     "a number, 0 or more"},
-    {"repetition-window", VALUE_COUNT, FIELD(generate.repetition_window), 0, "a number, 0 or more"},
+     "a number from 0 to 1e30"},
+    {"repetition-window", VALUE_COUNT, FIELD(generate.repetition_window), 0,
+     "a number from 0 to 4294967295"},
     {"threads", VALUE_COUNT, FIELD(open.threads), 1, "a number, 1 or more"},
     {"slots", VALUE_COUNT, FIELD(open.slots), 1, "a number, 1 or more"},
     {"drafter-slots", VALUE_COUNT, FIELD(open.drafter_slots), 1, "a number, 1 or more"},
@@ -152,7 +154,7 @@ static bool parse_real(const char *text, double *value)
         return false;
     errno = 0;
     double number = strtod(text, &end);
-    if (errno != 0 || end == text || *end != '\0' || !(number >= 0 && number < 1e30))
+    if (errno != 0 || end == text || *end != '\0' || !(number >= 0 && number <= 1e30))
         return false;
     *value = number;
     return true;

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "runtime/copy.h"
 
-#define AGREE_MOST 9u /* more are not counted */
+#define AGREE_MOST 9u  /* more are not counted */
+#define BLOCK      32u /* ids that are looked through together */
 
 #define NOTE_KEPT   0.99 /* of a kind's counts, at each further one */
 #define PASSED_KEPT 0.98 /* the same, each time that it is passed over */
@@ -19,15 +20,27 @@ static uint32_t agreement(const int32_t *ids, uint32_t length, uint32_t place)
     return count;
 }
 
+/* Whether an id is among BLOCK ids, without a branch for each. */
+static bool is_among(const int32_t *ids, int32_t id)
+{
+    int32_t found = 0;
+    for (uint32_t i = 0; i < BLOCK; i++)
+        found |= ids[i] == id;
+    return found != 0;
+}
+
 rt_copy rt_copy_find(const int32_t *ids, uint32_t length)
 {
     const uint32_t first = length > RT_COPY_SPAN ? length - RT_COPY_SPAN : RT_COPY_LEAST;
-    for (uint32_t place = length; place-- > first;) {
-        if (ids[place - 1] != ids[length - 1])
+    for (uint32_t end = length, start; end > first; end = start) {
+        start = end - first > BLOCK ? end - BLOCK : first;
+        if (end - start == BLOCK && !is_among(ids + start - 1, ids[length - 1]))
             continue;
-        const uint32_t agree = agreement(ids, length, place);
-        if (agree >= RT_COPY_LEAST)
-            return (rt_copy){place, agree};
+        for (uint32_t place = end; place-- > start;) {
+            const uint32_t agree = agreement(ids, length, place);
+            if (agree >= RT_COPY_LEAST)
+                return (rt_copy){place, agree};
+        }
     }
     return (rt_copy){0, 0};
 }

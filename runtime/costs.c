@@ -13,7 +13,9 @@
 #define GUESSED_BANDWIDTH 20e9 /* bytes per second, until the first pass has been timed */
 #define FORGOTTEN         1024 /* times of a series after which a size is no longer known */
 #define FORGOTTEN_FIRST   48   /* the same while it has come up FIRST_TIMES at most */
-#define FIRST_TIMES       4    /* of a size, of which the shortest counts */
+#define FIRST_TIMES       4    /* of a size, which hardly say how long it takes */
+#define SHORTEST_TIMES    2    /* of a size, of which the shortest counts */
+#define MOST_WEIGHT       32   /* times of a size against those of others */
 #define LEVEL_RATE        0.2
 #define SHARE_RATE        0.05
 #define VERSION_LINE      "tandem costs 1"
@@ -49,14 +51,15 @@ void rt_costs_note(rt_costs *costs, rt_cost_kind kind, uint32_t size, double sec
         series->level = seconds;
     float *share = &series->share[size];
     const double own = seconds / series->level;
-    if (series->count[size] < FIRST_TIMES) { /* whatever disturbs a time makes it longer */
+    if (series->count[size] < SHORTEST_TIMES) { /* whatever disturbs a time makes it longer */
         if (series->count[size] == 0 || own < (double)*share)
             *share = (float)own;
     } else {
         const double ratio = own / (double)*share;
         const double step = (ratio < 0.8 ? 0.8 : ratio > 1.25 ? 1.25 : ratio) - 1;
-        series->level *= 1 + LEVEL_RATE * step;
-        *share *= (float)(1 + SHARE_RATE * step);
+        if (series->count[size] >= FIRST_TIMES)
+            series->level *= 1 + LEVEL_RATE * step;
+        *share *= (float)(1 + fmax(SHARE_RATE, 1.0 / (series->count[size] + 1)) * step);
     }
     series->count[size]++;
     series->noted[size] = ++series->times;
@@ -69,16 +72,6 @@ static bool is_known(const rt_cost_series *series, uint32_t size)
     return series->count[size] >= (size <= 1 ? 1 : 2) &&
            series->times - series->noted[size] <=
                (series->count[size] <= FIRST_TIMES ? FORGOTTEN_FIRST : FORGOTTEN);
-}
-
-/* Seconds of a size that is known: no more than any larger one takes. */
-static double least_from(const rt_cost_series *series, uint32_t size)
-{
-    double least = seconds_of(series, size);
-    for (uint32_t i = size + 1; i < RT_COST_SIZES; i++)
-        if (is_known(series, i))
-            least = fmin(least, seconds_of(series, i));
-    return least;
 }
 
 uint32_t rt_costs_largest(const rt_costs *costs, rt_cost_kind kind)
@@ -108,21 +101,53 @@ static double target_pass(const rt_costs *costs)
     return is_known(target, 1) ? seconds_of(target, 1) : costs->guess;
 }
 
-void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_COST_SIZES])
+/* Sizes whose times are taken to be equal. */
+typedef struct cost_step {
+    double seconds, weight;
+    uint32_t last; /* the largest of them */
+} cost_step;
+
+/* The sizes that are known, in steps that ascend: where more of them took less time, which noise
+ * makes of equal times, they share their mean, weighted by how often they came up. */
+static uint32_t find_steps(const rt_cost_series *series, cost_step steps[RT_COST_SIZES])
 {
-    const rt_cost_series *series = &costs->series[kind];
-    uint32_t first = RT_COST_SIZES, last = RT_COST_SIZES;
+    uint32_t count = 0;
     for (uint32_t size = 0; size < RT_COST_SIZES; size++) {
         if (!is_known(series, size))
             continue;
-        seconds[size] = least_from(series, size);
+        const uint32_t times = series->count[size];
+        cost_step next = {seconds_of(series, size), times < MOST_WEIGHT ? times : MOST_WEIGHT,
+                          size};
+        for (; count > 0 && steps[count - 1].seconds >= next.seconds; count--) {
+            const cost_step *before = &steps[count - 1];
+            next.seconds = (before->seconds * before->weight + next.seconds * next.weight) /
+                           (before->weight + next.weight);
+            next.weight += before->weight;
+        }
+        steps[count++] = next;
+    }
+    return count;
+}
+
+void rt_costs_table(const rt_costs *costs, rt_cost_kind kind, double seconds[RT_COST_SIZES])
+{
+    const rt_cost_series *series = &costs->series[kind];
+    cost_step steps[RT_COST_SIZES];
+    const uint32_t count = find_steps(series, steps);
+    uint32_t first = RT_COST_SIZES, last = RT_COST_SIZES, step = 0;
+    for (uint32_t size = 0; size < RT_COST_SIZES; size++) {
+        if (!is_known(series, size))
+            continue;
+        while (size > steps[step].last)
+            step++;
+        seconds[size] = steps[step].seconds;
         for (uint32_t i = last + 1; last < RT_COST_SIZES && i < size; i++)
             seconds[i] =
                 seconds[last] + (seconds[size] - seconds[last]) * (i - last) / (size - last);
         first = first < RT_COST_SIZES ? first : size;
         last = size;
     }
-    if (last == RT_COST_SIZES) { /* nothing is known */
+    if (count == 0) { /* nothing is known */
         first = last = 1;
         seconds[1] = series->part * target_pass(costs);
     }

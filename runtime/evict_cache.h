@@ -19,6 +19,7 @@ typedef struct rt_head {
     unsigned char *key_scales, *value_scales; /* f16[slots]; NULL unless elements have one byte */
 } rt_head;
 
+/* Where one head of a session's caches lies; `state` and `fixed_bytes` are those of its model. */
 rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t fixed_bytes,
                    uint32_t slots, uint32_t kv_head);
 
@@ -26,6 +27,7 @@ rt_head rt_head_of(const tandem_cache_info *info, unsigned char *state, uint64_t
 void rt_head_keys(const rt_head *head, uint32_t panel, float *keys);
 /* The value of one slot as f32[head_size]. */
 void rt_head_value(const rt_head *head, uint32_t slot, float *value);
+
 /* Turning keys back by `steps` positions. */
 typedef struct rt_rotation {
     const tandem_rotary_info *rotary;
@@ -34,7 +36,9 @@ typedef struct rt_rotation {
     double unit_cosine[RT_MOST_HEAD / 2], unit_sine[RT_MOST_HEAD / 2];
 } rt_rotation;
 
+/* A rotation by no step. */
 void rt_rotation_start(const tandem_rotary_info *rotary, rt_rotation *rotation);
+/* Makes it one by so many steps more. */
 void rt_rotation_advance(rt_rotation *rotation, uint32_t steps);
 /* Turns the key of a slot, whose elements have 2 or 4 bytes, and rounds it again. */
 void rt_head_rotate(const rt_head *head, uint32_t slot, const rt_rotation *rotation);

@@ -35,81 +35,32 @@ typedef struct tandem_evict_bytes {
     uint64_t sums, positions, scratch; /* per slot; slots are a multiple of 16 */
 } tandem_evict_bytes;
 
-/* All that does not depend on the number of slots, and what each slot adds. */
-static inline uint64_t tandem_evict_fixed(const tandem_evict_bytes *bytes)
-{
-    return bytes->observed + bytes->tail;
-}
+/* All that does not depend on the number of slots. */
+uint64_t tandem_evict_fixed(const tandem_evict_bytes *bytes);
 
-static inline uint64_t tandem_evict_per_slot(const tandem_evict_bytes *bytes)
-{
-    return bytes->sums + bytes->positions + bytes->scratch;
-}
+/* What each slot adds. */
+uint64_t tandem_evict_per_slot(const tandem_evict_bytes *bytes);
 
 /* Bytes from the start on that a saved session needs. */
-static inline uint64_t tandem_evict_saved(const tandem_evict_bytes *bytes, uint32_t slots)
-{
-    return bytes->observed + slots * (bytes->sums + bytes->positions);
-}
+uint64_t tandem_evict_saved(const tandem_evict_bytes *bytes, uint32_t slots);
 
-static inline bool tandem_evict_wants_queries(const tandem_evict_needs *needs)
-{
-    return needs->observed > 0 || needs->sums;
-}
+/* Whether passes have to hand out the queries of their tokens. */
+bool tandem_evict_wants_queries(const tandem_evict_needs *needs);
 
 /* f32 of all layers' queries of one token. */
-static inline uint64_t tandem_evict_width(const tandem_model_info *info)
-{
-    uint64_t width = 0;
-    for (uint32_t i = 0; i < info->layers; i++)
-        width += (uint64_t)info->caches[i].heads * info->caches[i].head_size;
-    return width;
-}
+uint64_t tandem_evict_width(const tandem_model_info *info);
 
 /* Query heads that read one KV head. */
-static inline uint32_t tandem_evict_group(const tandem_cache_info *cache)
-{
-    return cache->kv_heads == 0 || cache->heads < cache->kv_heads ? 1
-                                                                  : cache->heads / cache->kv_heads;
-}
+uint32_t tandem_evict_group(const tandem_cache_info *cache);
 
 /* Rows of scratch that one worker has: for each query head of a group the weights of one query and
  * their sums, and the scores. */
-static inline uint32_t tandem_evict_scratch_rows(const tandem_model_info *info)
-{
-    uint32_t group = 1;
-    for (uint32_t i = 0; i < info->layers; i++) {
-        const uint32_t own = tandem_evict_group(&info->caches[i]);
-        group = own > group ? own : group;
-    }
-    return 2 * group + 1;
-}
+uint32_t tandem_evict_scratch_rows(const tandem_model_info *info);
 
-/* Of `info` only layers, max_tokens and the caches' heads, kv_heads, head_size and window are read.
+/* What a policy keeps of one model in one session. Of `info` only layers, max_tokens and the
+ * caches' heads, kv_heads, head_size and window are read.
  */
-static inline tandem_evict_bytes tandem_evict_sizes(const tandem_model_info *info,
-                                                    const tandem_evict_needs *needs)
-{
-    const uint64_t row = tandem_evict_width(info) * sizeof(float);
-    uint64_t heads = 0, jobs = 0;
-    bool windows = false;
-    for (uint32_t i = 0; i < info->layers; i++) {
-        heads += info->caches[i].heads;
-        jobs += info->caches[i].kv_heads;
-        windows = windows || info->caches[i].window > 0;
-    }
-    const uint64_t workers = jobs < TANDEM_EVICT_WORKERS ? jobs : TANDEM_EVICT_WORKERS;
-    tandem_evict_bytes bytes = {0};
-    bytes.observed = (needs->observed * row + 63) / 64 * 64;
-    if (tandem_evict_wants_queries(needs))
-        bytes.tail = (info->max_tokens * row + 63) / 64 * 64;
-    if (needs->sums)
-        bytes.sums = heads * sizeof(float);
-    if (needs->drops && windows)
-        bytes.positions = jobs * sizeof(int32_t);
-    if (needs->scores)
-        bytes.scratch = workers * tandem_evict_scratch_rows(info) * sizeof(float);
-    return bytes;
-}
+tandem_evict_bytes tandem_evict_sizes(const tandem_model_info *info,
+                                      const tandem_evict_needs *needs);
 
 #endif

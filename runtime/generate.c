@@ -131,31 +131,21 @@ static tandem_status read_rule(tandem_session *session, const tandem_generate_op
 
 /* --- the loop --- */
 
-/* Whether the drafter takes up the prompt with the target. Drafting that may turn out not to pay
- * takes it up when it first does. */
-static bool drafter_follows(tandem_session *session, const rt_rule *rule, uint32_t left,
-                            double passed_seconds)
+/* Whether the drafter takes up the prompt with the target: a fixed draft needs it from the first
+ * round on. What auto chooses can wait until the first token is out. */
+static bool drafter_follows(const tandem_session *session, const rt_rule *rule)
 {
-    if (session->model->artefact->model_count < 2 || rule->shape.kind == RT_DRAFT_NONE ||
-        !rt_holds(session, RT_DRAFTER, session->length) ||
-        session->length > rt_longest_text(session, RT_DRAFTER))
-        return false;
-    if (rule->shape.kind != RT_DRAFT_AUTO)
-        return true;
-    const rt_choose_text text = {
-        .temperature = rule->warp.temperature,
-        .behind = session->length - session->caches[RT_DRAFTER].fed,
-        .left = left,
-        .passed_seconds = passed_seconds,
-    };
-    return rt_choose_prompt(&session->model->chooser, &text);
+    return session->model->artefact->model_count > 1 && rule->shape.kind != RT_DRAFT_NONE &&
+           rule->shape.kind != RT_DRAFT_AUTO && rt_holds(session, RT_DRAFTER, session->length) &&
+           session->length <= rt_longest_text(session, RT_DRAFTER);
 }
 
-static void prefill(tandem_session *session, const rt_rule *rule, uint32_t left)
+static void prefill(tandem_session *session, const rt_rule *rule)
 {
     const double start = rt_seconds();
+    rt_choose_text(&session->model->chooser, rule->warp.temperature);
     rt_catch_up(session, RT_TARGET, session->length - 1);
-    if (drafter_follows(session, rule, left, rt_seconds() - start))
+    if (drafter_follows(session, rule))
         rt_catch_up(session, RT_DRAFTER, session->length - 1);
     session->counts.prefill_seconds = rt_seconds() - start;
     memset(session->counts.pass_seconds, 0, sizeof session->counts.pass_seconds);
@@ -179,7 +169,7 @@ tandem_status rt_generation_begin(tandem_session *session, const tandem_generate
     start_text(session);
     counts->stop = find_stop(session, self->most);
     if (counts->stop == TANDEM_STOP_NONE)
-        prefill(session, &self->rule, self->most);
+        prefill(session, &self->rule);
     return TANDEM_OK;
 }
 

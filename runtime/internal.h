@@ -47,6 +47,7 @@ typedef struct rt_payload {
  * `path`), compares the trailer and maps the payload. `populate` reads it into memory at once. */
 tandem_status rt_payload_map(const tandem_artefact *artefact, const char *path, bool populate,
                              tandem_error *error, rt_payload *payload);
+/* Gives the mapping back. A payload without one is allowed. */
 void rt_payload_unmap(rt_payload *payload);
 
 /* --- memory --- */
@@ -63,7 +64,8 @@ typedef struct rt_inputs {
 typedef struct rt_cache {
     unsigned char *state;
     unsigned char *policy; /* what eviction keeps: tandem_plan_policy() bytes, 64-byte aligned */
-    uint32_t fed;       /* tokens of the text that were committed: the first `fed` of the session */
+    uint32_t fed;       /* tokens of the text that were committed: the first `fed` of the session,
+                           less those that the drafter has left out */
     uint32_t tail;      /* tokens that were passed since and are not committed: */
     uint32_t tail_text; /* so many of the text, the rest nodes 1, 2, ... of the draft tree */
 } rt_cache;
@@ -126,7 +128,27 @@ static inline const tandem_model_info *rt_info(const tandem_session *session, un
 tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_options *options,
                              const rt_eviction *eviction, tandem_error *error,
                              tandem_model **model);
+/* Unmaps all of it, the handle included. Threads and payload are gone by then. */
 void rt_memory_free(tandem_model *model);
+
+/* How long the text of a prompt may be. */
+typedef struct rt_text_limit {
+    uint64_t bytes;
+    uint32_t tokens; /* of the longest text, as many as the slots can hold ... */
+    uint64_t budget; /* ... unless this budget has no room for its bytes; 0: it has */
+} rt_text_limit;
+
+/* The longest text that options.text_bytes can announce without rt_memory_make() refusing it.
+ * Refuses what rt_memory_make() refuses whatever the text is, such as a budget that is too small.
+ */
+tandem_status rt_memory_text(const tandem_artefact *artefact, const tandem_options *options,
+                             const rt_eviction *eviction, tandem_error *error,
+                             rt_text_limit *limit);
+
+/* The same for an artefact that was not checked yet, under the eviction that is asked for. Nothing
+ * is loaded. */
+tandem_status rt_find_text_limit(const tandem_artefact *artefact, const tandem_options *options,
+                                 tandem_error *error, rt_text_limit *limit);
 
 /* --- passes (pass.c) --- */
 
@@ -138,6 +160,9 @@ typedef struct rt_pass {
     bool best;            /* only the id of the largest logit is: rt_best instead of rt_logits */
 } rt_pass;
 
+/* Runs a model's forward pass over what *pass names, which rt_room() has room for. Logits of its
+ * rows, or their best ids, stand in the arena until the next pass of any model or session. Cost:
+ * the weights are read once, whatever the tokens. */
 void rt_forward(tandem_session *session, unsigned which, const rt_pass *pass);
 /* The tail's tokens of the text join the cache and, of its nodes, those among path[0 .. count - 1],
  * which ascend. The others are gone. */
@@ -160,12 +185,13 @@ bool rt_has_best(const tandem_session *session, unsigned which);
 
 /* --- sessions (session.c) --- */
 
+/* These four are what tandem_api says of session_create, session_destroy, feed and feed_text. */
 tandem_status rt_session_create(tandem_model *model, tandem_session **session);
 void rt_session_destroy(tandem_session *session);
-/* Makes it empty; it keeps its number. */
-void rt_session_clear(tandem_session *session);
 tandem_status rt_feed(tandem_session *session, const int32_t *ids, size_t count);
 tandem_status rt_feed_text(tandem_session *session, const char *text, size_t bytes);
+/* Makes a session empty; it keeps its number. */
+void rt_session_clear(tandem_session *session);
 /* TANDEM_FULL, for a text that rt_tokenizer_encode() had no room for. */
 tandem_status rt_refuse_text(tandem_model *model, size_t bytes);
 /* The arena when it is large enough (no pass is running), else memory kept for it. */
@@ -210,21 +236,24 @@ bool rt_generation_step(rt_generation *generation);
 /* Hands out what was held back. */
 void rt_generation_end(rt_generation *generation);
 
-/* All of it. */
+/* All of it: what tandem_api says of generate. */
 tandem_status rt_generate(tandem_session *session, const tandem_generate_options *options,
                           tandem_callback callback, void *user);
 
 /* --- saved sessions (save.c) --- */
 
+/* What tandem_api says of save and restore. Cost: the slots that are taken, written or read once;
+ * restoring reads the file twice, to check it first. */
 tandem_status rt_save(tandem_session *session, const char *path);
 tandem_status rt_restore(tandem_session *session, const char *path);
 
 /* --- figures --- */
 
+/* The figures of the session's last generation. Cost: one small file of /proc is read. */
 void rt_stats(const tandem_session *session, tandem_stats *stats);
 /* One JSON object in one line; returns its length as snprintf does. */
 int rt_stats_json(const tandem_stats *stats, char *text, size_t capacity);
-/* Lines for people. */
+/* Lines for people; returns their length likewise. */
 int rt_stats_text(const tandem_stats *stats, char *text, size_t capacity);
 double rt_seconds(void); /* of a clock that only goes forward */
 

@@ -89,42 +89,8 @@ typedef struct lane_loops {
                      double *runs);
 } lane_loops;
 
-#ifdef __clang__
-#define AVX512 "avx512f,avx512dq"
-#define INDEPENDENT
-#else
-#define AVX512      "avx512f,avx512dq,prefer-vector-width=512"
-#define INDEPENDENT _Pragma("GCC ivdep")
-#endif
-
-#define REGISTER_BYTES 16
-#define LOOP(name)     name##_16
-#define TARGET
-#include "runtime/lanes_loops.h"
-
-#if defined(__x86_64__)
-#define REGISTER_BYTES 32
-#define LOOP(name)     name##_32
-#define TARGET         __attribute__((target("avx2")))
-#include "runtime/lanes_loops.h"
-
-#define REGISTER_BYTES 64
-#define LOOP(name)     name##_64
-#define TARGET         __attribute__((target(AVX512)))
-#include "runtime/lanes_loops.h"
-#endif
-
-/* For the widest registers that this processor has. */
-static const lane_loops *widest(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq"))
-        return &loops_64;
-    if (__builtin_cpu_supports("avx2"))
-        return &loops_32;
-#endif
-    return &loops_16;
-}
+#define RT_LOOPS "runtime/lanes_loops.h"
+#include "runtime/each_width.h"
 
 /* --- the largest --- */
 
@@ -148,7 +114,7 @@ static uint32_t first_index(const float *values, uint32_t count, float value)
 rt_two_largest rt_find_largest(const float *values, uint32_t count)
 {
     rt_two_largest result = {-INFINITY, -INFINITY, 0};
-    widest()->rank(values, count, &result);
+    RT_WIDEST(loops)->rank(values, count, &result);
     for (uint32_t i = count - count % RT_BLOCK; i < count; i++)
         rank_one(values[i], &result);
     result.index = result.first > -INFINITY ? first_index(values, count, result.first) : 0;
@@ -157,7 +123,7 @@ rt_two_largest rt_find_largest(const float *values, uint32_t count)
 
 float rt_largest(const float *values, uint32_t count)
 {
-    float largest = count >= RT_BLOCK ? widest()->largest(values, count) : -INFINITY;
+    float largest = count >= RT_BLOCK ? RT_WIDEST(loops)->largest(values, count) : -INFINITY;
     for (uint32_t i = count - count % RT_BLOCK; i < count; i++)
         largest = values[i] > largest ? values[i] : largest;
     return largest;
@@ -180,7 +146,7 @@ double rt_exponentials(const float *logits, uint32_t count, float largest, doubl
         return share_infinite(logits, count, largest, weights);
     /* Bounded, so that no difference times it is 0 times infinity. */
     const float scale = (float)(temperature > 1e-30 ? 1 / temperature : 1e30);
-    widest()->exponentials(logits, count, largest, scale, weights);
+    RT_WIDEST(loops)->exponentials(logits, count, largest, scale, weights);
     return rt_sum(weights, count);
 }
 
@@ -200,7 +166,7 @@ static double sum_rest(const float *values, uint32_t count)
 
 double rt_sum(const float *values, uint32_t count)
 {
-    return widest()->sum(values, count) + sum_rest(values, count);
+    return RT_WIDEST(loops)->sum(values, count) + sum_rest(values, count);
 }
 
 /* Index of the value of one block at which `sum` comes to exceed `goal`, or the block's last
@@ -222,7 +188,7 @@ static uint32_t find_in_block(const float *values, uint32_t count, double sum, d
 uint32_t rt_find_sum(const float *values, uint32_t count, double goal)
 {
     block_search at = {0};
-    widest()->search(values, count, goal, &at);
+    RT_WIDEST(loops)->search(values, count, goal, &at);
     if (!(at.sum > goal) && count % RT_BLOCK > 0)
         enter_block(&at, count - count % RT_BLOCK, sum_rest(values, count));
     return at.last +
@@ -234,7 +200,7 @@ uint32_t rt_find_sum(const float *values, uint32_t count, double goal)
 double rt_subtract(double *values, const float *weights, uint32_t count, double scale)
 {
     double runs[RUNS] = {0};
-    widest()->subtract(values, weights, count, scale, runs);
+    RT_WIDEST(loops)->subtract(values, weights, count, scale, runs);
     for (uint32_t i = count - count % RUNS; i < count; i++) {
         const double rest = values[i] - (double)weights[i] * scale;
         values[i] = rest > 0 ? rest : 0;

@@ -1,16 +1,12 @@
-/* The loops of lanes.c for one width of registers; included once for each.
+/* The loops of lanes.c for one width of registers; see each_width.h.
  *
  * SPDX-License-Identifier: MIT
- *
- * Before: REGISTER_BYTES, 16 to 64; LOOP(name), which names what is defined here; TARGET, the
- * attribute of a function that may use such registers. All three are undefined behind it.
  *
  * Lanes are numbered as if all of them were in one register, products and sums are not contracted,
  * and each value takes the same steps at every width: so the bits are the same too. */
 
 #define FLOATS  (REGISTER_BYTES / 4u) /* of a register */
 #define DOUBLES (REGISTER_BYTES / 8u)
-#define INLINE  TARGET static inline __attribute__((always_inline))
 
 typedef float LOOP(f32) __attribute__((vector_size(REGISTER_BYTES)));
 typedef int32_t LOOP(i32) __attribute__((vector_size(REGISTER_BYTES)));
@@ -166,7 +162,3 @@ static const lane_loops LOOP(loops) = {
 
 #undef FLOATS
 #undef DOUBLES
-#undef INLINE
-#undef REGISTER_BYTES
-#undef LOOP
-#undef TARGET

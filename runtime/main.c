@@ -9,15 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 128 + SIGINT };
+enum { EXIT_FINE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
-/* A signal handler has no other way to say something. */
+/* The signal that asked for an end; a signal handler has no other way to say something. */
 static volatile sig_atomic_t interrupted;
 
 static void note_interrupt(int signal)
 {
-    (void)signal;
-    interrupted = 1;
+    interrupted = signal;
 }
 
 /* The first interrupt ends the text after the current round; a second one ends the program. */
@@ -26,6 +25,7 @@ static void handle_signals(void)
     struct sigaction action = {.sa_handler = note_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* writing fails instead */
     signal(SIGXFSZ, SIG_IGN);
 }
@@ -50,7 +50,7 @@ static int complain(const char *program, int code, const char *sentence)
 static int exit_status_of(tandem_status status)
 {
     if (status == TANDEM_OK)
-        return interrupted ? EXIT_INTERRUPTED : EXIT_FINE;
+        return interrupted ? EXIT_SIGNAL + interrupted : EXIT_FINE;
     return status == TANDEM_INVALID ? EXIT_USAGE : EXIT_INPUT;
 }
 
@@ -124,16 +124,17 @@ static tandem_status run_session(const rt_command *command, const char *program,
 /* --- what was asked for --- */
 
 /* Opens the file that prompts come from, and reads the one prompt that there is to be, if any. */
-static tandem_status take_prompt(const rt_command *command, tandem_error *error,
-                                 rt_prompt_file *file, rt_span *prompt)
+static tandem_status take_prompt(const rt_command *command, const rt_text_limit *limit,
+                                 tandem_error *error, rt_prompt_file *file, rt_span *prompt)
 {
     const char *path = command->prompts != NULL ? command->prompts : command->prompt_file;
-    if (command->prompt != NULL)
+    if (command->prompt != NULL) {
         *prompt = (rt_span){command->prompt, strlen(command->prompt)};
-    if (command->prompt != NULL || command->prompt_ids != NULL ||
-        (command->restore != NULL && path == NULL))
+        return rt_prompt_check(limit, "--prompt", prompt->count, error);
+    }
+    if (command->prompt_ids != NULL || (command->restore != NULL && path == NULL))
         return TANDEM_OK;
-    tandem_status status = rt_prompt_open(path, &interrupted, error, file);
+    tandem_status status = rt_prompt_open(path, limit, &interrupted, error, file);
     if (status == TANDEM_OK && command->prompts == NULL)
         status = rt_prompt_read(file, error, prompt);
     return status;
@@ -163,14 +164,16 @@ static int generate(rt_command *command, const char *program, const tandem_artef
     tandem_model *model = NULL;
     rt_prompt_file file = {0};
     rt_span prompt = {0};
-    tandem_status status = take_prompt(command, &error, &file, &prompt);
-    /* Of several prompts any may be as long as the slots can hold. */
-    command->open.text_bytes = command->prompts != NULL ? UINT32_MAX : prompt.count;
+    rt_text_limit limit;
+    tandem_status status = rt_find_text_limit(artefact, &command->open, &error, &limit);
+    if (status == TANDEM_OK)
+        status = take_prompt(command, &limit, &error, &file, &prompt);
+    command->open.text_bytes = command->prompts != NULL ? file.longest : prompt.count;
     if (command->costs != NULL && access(command->costs, F_OK) == 0)
         command->open.costs = command->costs;
-    if (status == TANDEM_OK)
+    if (status == TANDEM_OK && !interrupted)
         status = tandem_runtime_api.open(artefact, &command->open, &error, &model);
-    if (status == TANDEM_OK) {
+    if (status == TANDEM_OK && model != NULL) {
         say_choice(command, program, model);
         status = run_model(command, program, model, &file, prompt, &error);
     }

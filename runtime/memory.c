@@ -72,15 +72,29 @@ static uint32_t default_threads(void)
     return processors < TANDEM_USUAL_THREADS ? processors : TANDEM_USUAL_THREADS;
 }
 
-/* Room for tokenizing. A text with more bytes per token than any prose has would not fit, and most
- * tokenizers need room for its longest word only. */
-static uint64_t text_room(const tandem_plan_sizes *sizes, const tandem_options *options,
-                          uint32_t slots)
+/* What is to be chosen from. */
+typedef struct memory_request {
+    const tandem_artefact *artefact;
+    const tandem_options *options;
+    tandem_plan_sizes sizes;
+    uint32_t most_slots;
+    uint64_t budget; /* 0: none */
+} memory_request;
+
+/* Bytes of the longest text where the target has so many slots: more per token than any prose has.
+ */
+static uint64_t longest_text(const tandem_plan_sizes *sizes, uint32_t slots)
 {
-    uint64_t most = 2048 + tandem_plan_tokens(sizes, slots) * UINT64_C(32);
-    uint64_t bytes = options->text_bytes < most ? options->text_bytes : most;
-    uint64_t scratch = rt_tokenizer_scratch_bytes((size_t)bytes);
-    return tandem_plan_text(sizes, scratch < TANDEM_TEXT_BYTES ? TANDEM_TEXT_BYTES : scratch);
+    return 2048 + tandem_plan_tokens(sizes, slots) * UINT64_C(32);
+}
+
+/* Makes room for a text of so many bytes: for itself, and for tokenizing it. */
+static void plan_text(const tandem_plan_sizes *sizes, uint64_t bytes, tandem_plan_choice *choice)
+{
+    const uint64_t scratch = rt_tokenizer_scratch_bytes((size_t)bytes);
+    choice->text =
+        tandem_plan_text(sizes, scratch < TANDEM_TEXT_BYTES ? TANDEM_TEXT_BYTES : scratch);
+    choice->prompt = tandem_plan_prompt(bytes);
 }
 
 static uint64_t smaller_budget(uint64_t left, uint64_t right)
@@ -88,10 +102,10 @@ static uint64_t smaller_budget(uint64_t left, uint64_t right)
     return left == 0 ? right : right == 0 || left < right ? left : right;
 }
 
-static tandem_status check_numbers(const tandem_options *options, const tandem_plan_sizes *sizes,
-                                   uint32_t most, tandem_error *error)
+static tandem_status check_numbers(const memory_request *request, tandem_error *error)
 {
-    uint32_t fewest = tandem_plan_fewest_slots(sizes);
+    const tandem_options *options = request->options;
+    const uint32_t fewest = tandem_plan_fewest_slots(&request->sizes), most = request->most_slots;
     if (options->threads > TANDEM_MAX_THREADS)
         return rt_fail(error, TANDEM_INVALID, "%u threads are too many: at most %u",
                        options->threads, TANDEM_MAX_THREADS);
@@ -105,36 +119,108 @@ static tandem_status check_numbers(const tandem_options *options, const tandem_p
     return TANDEM_OK;
 }
 
-/* Threads, sessions and slots; budget 0: none. What was asked for by number is not lowered. */
-static tandem_status choose(const tandem_artefact *artefact, const tandem_options *options,
-                            const tandem_plan_sizes *sizes, uint32_t most, uint64_t budget,
-                            tandem_error *error, tandem_plan_choice *choice)
+/* What was asked for by number, else the most there can be, without room for a text. */
+static tandem_plan_choice wanted_choice(const memory_request *request)
 {
-    tandem_status status = check_numbers(options, sizes, most, error);
+    const tandem_options *options = request->options;
+    const uint32_t planned = request->artefact->plan.sessions;
+    /* As many slots as were asked for, or a few more. */
+    const uint32_t slots = (uint32_t)tandem_plan_round(options->slots, TANDEM_SLOT_MULTIPLE);
+    return (tandem_plan_choice){
+        .slots =
+            fewer_slots(slots, request->most_slots) / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE,
+        .threads = options->threads == 0 ? default_threads() : options->threads,
+        .sessions = options->sessions > 0 ? options->sessions
+                    : planned == 0        ? 1
+                                          : planned,
+    };
+}
+
+/* Lowers slots and threads, unless they were asked for by number, until the budget holds them. */
+static bool fit(const memory_request *request, tandem_plan_choice *choice)
+{
+    const tandem_options *options = request->options;
+    const uint32_t slots =
+        options->slots == 0 ? tandem_plan_fewest_slots(&request->sizes) : choice->slots;
+    const uint32_t threads = options->threads == 0 ? 1 : options->threads;
+    return request->budget == 0 ||
+           tandem_plan_fit(&request->sizes, request->budget, slots, threads, choice);
+}
+
+static bool fits_with_text(const memory_request *request, uint64_t bytes)
+{
+    tandem_plan_choice choice = wanted_choice(request);
+    plan_text(&request->sizes, bytes, &choice);
+    return fit(request, &choice);
+}
+
+/* Threads, sessions and slots, with room for a text of so many bytes. */
+static tandem_status choose(const memory_request *request, uint64_t text, tandem_error *error,
+                            tandem_plan_choice *choice)
+{
+    tandem_status status = check_numbers(request, error);
     if (status != TANDEM_OK)
         return status;
-    /* As many slots as were asked for, or a few more. */
-    uint32_t wanted = (uint32_t)tandem_plan_round(options->slots, TANDEM_SLOT_MULTIPLE);
-    uint32_t sessions = artefact->plan.sessions == 0 ? 1 : artefact->plan.sessions;
-    wanted = fewer_slots(wanted, most) / TANDEM_SLOT_MULTIPLE * TANDEM_SLOT_MULTIPLE;
-    *choice = (tandem_plan_choice){
-        .slots = wanted,
-        .threads = options->threads == 0 ? default_threads() : options->threads,
-        .sessions = options->sessions == 0 ? sessions : options->sessions,
-        .text = text_room(sizes, options, wanted),
-    };
-    uint32_t fewest_slots = options->slots == 0 ? tandem_plan_fewest_slots(sizes) : wanted;
-    uint32_t fewest_threads = options->threads == 0 ? 1 : options->threads;
-    if (budget == 0 || tandem_plan_fit(sizes, budget, fewest_slots, fewest_threads, choice))
+    *choice = wanted_choice(request);
+    const uint64_t most = longest_text(&request->sizes, choice->slots);
+    plan_text(&request->sizes, text < most ? text : most, choice);
+    if (fit(request, choice))
         return TANDEM_OK;
-    uint64_t smallest = tandem_plan_resident(sizes, choice);
+    const uint64_t smallest = tandem_plan_resident(&request->sizes, choice);
     return rt_fail(error, TANDEM_REFUSED,
                    "a memory budget of %llu bytes is too small for %u slots, %u thread%s and %u "
                    "session%s: the smallest that works is %llu bytes (%.2f MiB)",
-                   (unsigned long long)budget, choice->slots, choice->threads,
+                   (unsigned long long)request->budget, choice->slots, choice->threads,
                    choice->threads == 1 ? "" : "s", choice->sessions,
                    choice->sessions == 1 ? "" : "s", (unsigned long long)smallest,
                    tandem_plan_mebibytes(smallest));
+}
+
+static memory_request make_request(const tandem_artefact *artefact, const tandem_options *options,
+                                   const rt_eviction *eviction)
+{
+    memory_request request = {
+        .artefact = artefact,
+        .options = options,
+        .sizes = sizes_of(artefact, eviction),
+        .most_slots = artefact->plan.slots,
+        .budget = smaller_budget(options->memory_budget, artefact->plan.budget),
+    };
+    if (options->drafter_slots > 0) {
+        const uint64_t wanted = tandem_plan_round(options->drafter_slots, TANDEM_SLOT_MULTIPLE);
+        request.sizes.drafter_slots = fewer_slots(request.sizes.drafter_slots, (uint32_t)wanted);
+        request.sizes.evicts = false;
+    }
+    if (eviction->compact)
+        request.most_slots = fewer_slots(request.most_slots, context_slots(artefact, RT_TARGET));
+    return request;
+}
+
+tandem_status rt_memory_text(const tandem_artefact *artefact, const tandem_options *options,
+                             const rt_eviction *eviction, tandem_error *error, rt_text_limit *limit)
+{
+    const memory_request request = make_request(artefact, options, eviction);
+    tandem_plan_choice choice;
+    const tandem_status status = choose(&request, 0, error, &choice);
+    if (status != TANDEM_OK)
+        return status;
+    const uint32_t slots = wanted_choice(&request).slots;
+    *limit = (rt_text_limit){.bytes = longest_text(&request.sizes, slots),
+                             .tokens = tandem_plan_tokens(&request.sizes, slots)};
+    if (fits_with_text(&request, limit->bytes))
+        return TANDEM_OK;
+    /* Of lengths in steps of a KiB, the largest that fits is in [fits, beyond). */
+    uint64_t fits = 0, beyond = limit->bytes / 1024 + 1;
+    while (beyond - fits > 1) {
+        const uint64_t middle = fits + (beyond - fits) / 2;
+        if (fits_with_text(&request, middle * 1024))
+            fits = middle;
+        else
+            beyond = middle;
+    }
+    limit->bytes = fits * 1024;
+    limit->budget = request.budget;
+    return TANDEM_OK;
 }
 
 /* Hands out parts of the mapping in order. */
@@ -210,21 +296,13 @@ tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_optio
                              const rt_eviction *eviction, tandem_error *error,
                              tandem_model **result)
 {
-    tandem_plan_choice choice = {0};
-    tandem_plan_sizes sizes = sizes_of(artefact, eviction);
-    if (options->drafter_slots > 0) {
-        const uint64_t wanted = tandem_plan_round(options->drafter_slots, TANDEM_SLOT_MULTIPLE);
-        sizes.drafter_slots = fewer_slots(sizes.drafter_slots, (uint32_t)wanted);
-        sizes.evicts = false;
-    }
-    uint32_t most = artefact->plan.slots;
-    if (eviction->compact)
-        most = fewer_slots(most, context_slots(artefact, RT_TARGET));
-    uint64_t budget = smaller_budget(options->memory_budget, artefact->plan.budget);
-    tandem_status status = choose(artefact, options, &sizes, most, budget, error, &choice);
+    const memory_request request = make_request(artefact, options, eviction);
+    const tandem_plan_sizes *sizes = &request.sizes;
+    tandem_plan_choice choice;
+    const tandem_status status = choose(&request, options->text_bytes, error, &choice);
     if (status != TANDEM_OK)
         return status;
-    uint64_t bytes = tandem_plan_mapping(&sizes, &choice);
+    const uint64_t bytes = tandem_plan_mapping(sizes, &choice);
     unsigned char *mapping =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED)
@@ -232,12 +310,12 @@ tandem_status rt_memory_make(const tandem_artefact *artefact, const tandem_optio
                        tandem_plan_mebibytes(bytes), strerror(errno));
     populate(mapping, bytes);
     mapping_region region = {mapping, 0};
-    tandem_model *model = place_model(artefact, &sizes, &choice, &region);
+    tandem_model *model = place_model(artefact, sizes, &choice, &region);
     model->eviction = *eviction;
     model->mapping = mapping;
     model->mapping_bytes = bytes;
-    model->planned_bytes = tandem_plan_resident(&sizes, &choice);
-    model->budget_bytes = budget;
+    model->planned_bytes = tandem_plan_resident(sizes, &choice);
+    model->budget_bytes = request.budget;
     *result = model;
     return TANDEM_OK;
 }

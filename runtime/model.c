@@ -149,6 +149,18 @@ static tandem_status choose_eviction(const tandem_artefact *artefact, const tand
     return status;
 }
 
+tandem_status rt_find_text_limit(const tandem_artefact *artefact, const tandem_options *options,
+                                 tandem_error *error, rt_text_limit *limit)
+{
+    rt_eviction eviction;
+    tandem_status status = check_artefact(artefact, error);
+    if (status == TANDEM_OK)
+        status = choose_eviction(artefact, options, error, &eviction);
+    if (status != TANDEM_OK)
+        return status;
+    return rt_memory_text(artefact, options, &eviction, error, limit);
+}
+
 static tandem_status open_model(const tandem_artefact *artefact, const tandem_options *options,
                                 tandem_error *error, tandem_model **result)
 {

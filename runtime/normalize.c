@@ -38,55 +38,47 @@ static unsigned class_of(uint32_t character)
 
 /* --- tables --- */
 
+static uint64_t last_of_range(const void *row)
+{
+    return ((const rt_combining *)row)->last;
+}
+
 static unsigned find_class(const rt_tokenizer *t, uint32_t code_point)
 {
-    const rt_combining *ranges = rt_section(t, RT_SECTION_COMBINING);
-    uint32_t low = 0, high = rt_section_count(t, RT_SECTION_COMBINING);
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (ranges[middle].last < code_point)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < rt_section_count(t, RT_SECTION_COMBINING) && ranges[low].first <= code_point
-               ? ranges[low].combining_class
-               : 0;
+    const rt_combining *range = rt_section_find(t, RT_SECTION_COMBINING, last_of_range, code_point);
+    return range != NULL && range->first <= code_point ? range->combining_class : 0;
+}
+
+static uint64_t decomposed(const void *row)
+{
+    return ((const rt_decomposition *)row)->code_point;
 }
 
 /* The characters that a code point consists of, ended by zeros; NULL: itself. */
 static const rt_decomposition *find_decomposition(const rt_tokenizer *t, uint32_t code_point)
 {
-    const rt_decomposition *rows = rt_section(t, RT_SECTION_DECOMPOSITIONS);
-    uint32_t low = 0, high = rt_section_count(t, RT_SECTION_DECOMPOSITIONS);
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (rows[middle].code_point < code_point)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const bool found =
-        low < rt_section_count(t, RT_SECTION_DECOMPOSITIONS) && rows[low].code_point == code_point;
-    return found ? &rows[low] : NULL;
+    const rt_decomposition *row =
+        rt_section_find(t, RT_SECTION_DECOMPOSITIONS, decomposed, code_point);
+    return row != NULL && row->code_point == code_point ? row : NULL;
+}
+
+static uint64_t pair_key(uint32_t first, uint32_t second)
+{
+    return (uint64_t)first << 32 | second;
+}
+
+static uint64_t composed_pair(const void *row)
+{
+    const rt_composition *composition = row;
+    return pair_key(composition->first, composition->second);
 }
 
 /* What two code points compose to; 0: nothing. */
 static uint32_t find_composition(const rt_tokenizer *t, uint32_t first, uint32_t second)
 {
-    const rt_composition *rows = rt_section(t, RT_SECTION_COMPOSITIONS);
-    const uint64_t key = (uint64_t)first << 32 | second;
-    uint32_t low = 0, high = rt_section_count(t, RT_SECTION_COMPOSITIONS);
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (((uint64_t)rows[middle].first << 32 | rows[middle].second) < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const bool found = low < rt_section_count(t, RT_SECTION_COMPOSITIONS) &&
-                       rows[low].first == first && rows[low].second == second;
-    return found ? rows[low].result : 0;
+    const uint64_t key = pair_key(first, second);
+    const rt_composition *row = rt_section_find(t, RT_SECTION_COMPOSITIONS, composed_pair, key);
+    return row != NULL && composed_pair(row) == key ? row->result : 0;
 }
 
 /* --- decomposition --- */

@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Resident bytes are the weights (mapped from the file), the artefact's code, tables and tokenizer,
- * one anonymous mapping that is populated at start and holds everything that is written, and
- * TANDEM_PROCESS_BYTES for what every process has: libc, the runtime's own code, the first stack.
+ * one anonymous mapping that is populated at start and holds everything that is written but the
+ * prompt's text, that text, and TANDEM_PROCESS_BYTES for what every process has: libc, the
+ * runtime's own code, the first stack, a prompt of usual length.
  *
  * Slots are shared out by effect. Without eviction a drafter whose slots are taken can guess no
  * more, so both models have as many. With eviction the drafter goes on with what it keeps, and
@@ -30,6 +31,7 @@
 #define TANDEM_HANDLE_BYTES  (UINT64_C(32) << 10) /* the model handle with its thread pool */
 #define TANDEM_SESSION_BYTES (UINT64_C(16) << 10) /* a session without its caches */
 #define TANDEM_TEXT_BYTES    (UINT64_C(64) << 10) /* room for tokenizing a text of 2 KiB */
+#define TANDEM_PROMPT_BYTES  (UINT64_C(64) << 10) /* of the next, for a text to be tokenized */
 #define TANDEM_PROCESS_BYTES (UINT64_C(1536) << 10)
 /* Address space beyond what is resident: pages of libc that nobody touches, the kernel's own, and
  * the ends of mappings. */
@@ -63,124 +65,62 @@ typedef struct tandem_plan_choice {
     uint32_t slots; /* of the target */
     uint32_t threads, sessions;
     uint64_t text; /* bytes for tokenizing */
+    uint64_t
+        prompt; /* bytes of the text itself, beyond TANDEM_PROMPT_BYTES: tandem_plan_prompt() */
 } tandem_plan_choice;
 
+/* Rounded up. */
 static inline uint64_t tandem_plan_round(uint64_t bytes, uint64_t multiple)
 {
     return (bytes + multiple - 1) / multiple * multiple;
 }
 
-/* Inputs of one model's passes: ids, positions, ancestor masks, rows, path. */
-static inline uint64_t tandem_plan_inputs(uint32_t max_tokens, uint32_t max_rows)
-{
-    uint64_t words = (max_tokens + UINT64_C(63)) / 64;
-    return 3 * tandem_plan_round(4 * (uint64_t)max_tokens, 64) +
-           tandem_plan_round(4 * (uint64_t)max_rows, 64) +
-           tandem_plan_round(8 * words * max_tokens, 64);
-}
+/* Bytes of one model's inputs to a pass: ids, positions, ancestor masks, rows, path. */
+uint64_t tandem_plan_inputs(uint32_t max_tokens, uint32_t max_rows);
 
 /* Room for tokenizing beyond what the arena lends: none where the arena is as large. */
-static inline uint64_t tandem_plan_text(const tandem_plan_sizes *sizes, uint64_t bytes)
-{
-    return sizes->tokenizer == 0 || bytes <= sizes->arena ? 0 : bytes;
-}
+uint64_t tandem_plan_text(const tandem_plan_sizes *sizes, uint64_t bytes);
+
+/* What a text of so many bytes takes itself, beside the mapping, beyond what every process has. */
+uint64_t tandem_plan_prompt(uint64_t bytes);
 
 /* For messages: in MiB, rounded up to hundredths, so that what is printed is enough. */
-static inline double tandem_plan_mebibytes(uint64_t bytes)
-{
-    uint64_t whole = bytes >> 20, rest = bytes & 0xfffff;
-    return (double)whole + (double)((rest * 100 + 0xfffff) >> 20) / 100;
-}
+double tandem_plan_mebibytes(uint64_t bytes);
 
 /* --- slots --- */
 
 /* Slots of one model where the target has `slots`. */
-static inline uint32_t tandem_plan_slots(const tandem_plan_sizes *sizes, unsigned which,
-                                         uint32_t slots)
-{
-    if (which > 0 && sizes->drafter_slots > 0 && sizes->drafter_slots < slots)
-        slots = sizes->drafter_slots;
-    if (which > 0 && sizes->evicts && slots > TANDEM_DRAFTER_SLOTS)
-        slots = TANDEM_DRAFTER_SLOTS;
-    return slots;
-}
+uint32_t tandem_plan_slots(const tandem_plan_sizes *sizes, unsigned which, uint32_t slots);
 
-static inline uint32_t tandem_plan_fewest_slots(const tandem_plan_sizes *sizes)
-{
-    uint64_t fewest = sizes->fewest_slots == 0 ? TANDEM_SLOT_MULTIPLE : sizes->fewest_slots;
-    return (uint32_t)tandem_plan_round(fewest, TANDEM_SLOT_MULTIPLE);
-}
+/* The fewest slots that the target can be given. */
+uint32_t tandem_plan_fewest_slots(const tandem_plan_sizes *sizes);
 
 /* The longest text of a session, in tokens. */
-static inline uint32_t tandem_plan_tokens(const tandem_plan_sizes *sizes, uint32_t slots)
-{
-    return sizes->tokens == 0 ? slots : sizes->tokens;
-}
+uint32_t tandem_plan_tokens(const tandem_plan_sizes *sizes, uint32_t slots);
 
 /* --- bytes --- */
 
 /* Caches of one model in one session. */
-static inline uint64_t tandem_plan_state(const tandem_plan_sizes *sizes, unsigned which,
-                                         uint32_t slots)
-{
-    const tandem_plan_model *model = &sizes->models[which];
-    return tandem_plan_round(
-        model->state_fixed + model->slot_bytes * tandem_plan_slots(sizes, which, slots), 64);
-}
+uint64_t tandem_plan_state(const tandem_plan_sizes *sizes, unsigned which, uint32_t slots);
 
 /* What eviction keeps of one model in one session. */
-static inline uint64_t tandem_plan_policy(const tandem_plan_sizes *sizes, unsigned which,
-                                          uint32_t slots)
-{
-    const tandem_plan_model *model = &sizes->models[which];
-    return tandem_plan_round(model->policy_fixed +
-                                 model->policy_slot_bytes * tandem_plan_slots(sizes, which, slots),
-                             64);
-}
+uint64_t tandem_plan_policy(const tandem_plan_sizes *sizes, unsigned which, uint32_t slots);
 
 /* Caches of all models in one session, with what eviction keeps. */
-static inline uint64_t tandem_plan_caches(const tandem_plan_sizes *sizes, uint32_t slots)
-{
-    uint64_t bytes = 0;
-    for (unsigned which = 0; which < sizes->model_count; which++)
-        bytes += tandem_plan_state(sizes, which, slots) + tandem_plan_policy(sizes, which, slots);
-    return bytes;
-}
+uint64_t tandem_plan_caches(const tandem_plan_sizes *sizes, uint32_t slots);
 
 /* One session: its caches and the ids of its tokens. */
-static inline uint64_t tandem_plan_session(const tandem_plan_sizes *sizes, uint32_t slots)
-{
-    return TANDEM_SESSION_BYTES + tandem_plan_caches(sizes, slots) +
-           tandem_plan_tokens(sizes, slots) * (uint64_t)sizeof(int32_t);
-}
+uint64_t tandem_plan_session(const tandem_plan_sizes *sizes, uint32_t slots);
 
 /* The anonymous mapping. */
-static inline uint64_t tandem_plan_mapping(const tandem_plan_sizes *sizes,
-                                           const tandem_plan_choice *choice)
-{
-    uint64_t bytes = TANDEM_HANDLE_BYTES + tandem_plan_round(sizes->arena, 64) +
-                     tandem_plan_round(choice->text, 64) +
-                     choice->sessions * tandem_plan_session(sizes, choice->slots);
-    for (unsigned which = 0; which < sizes->model_count; which++)
-        bytes += sizes->models[which].inputs;
-    return tandem_plan_round(bytes, TANDEM_PAGE_BYTES) +
-           (choice->threads - UINT64_C(1)) * (TANDEM_STACK_BYTES + TANDEM_PAGE_BYTES);
-}
+uint64_t tandem_plan_mapping(const tandem_plan_sizes *sizes, const tandem_plan_choice *choice);
 
 /* All that is resident; what the budget is compared with and what VmHWM must not exceed. */
-static inline uint64_t tandem_plan_resident(const tandem_plan_sizes *sizes,
-                                            const tandem_plan_choice *choice)
-{
-    return tandem_plan_round(sizes->weights, TANDEM_PAGE_BYTES) + sizes->tokenizer + sizes->code +
-           tandem_plan_mapping(sizes, choice) + TANDEM_PROCESS_BYTES;
-}
+uint64_t tandem_plan_resident(const tandem_plan_sizes *sizes, const tandem_plan_choice *choice);
 
 /* What a statically linked program maps at most (RLIMIT_AS). */
-static inline uint64_t tandem_plan_address_space(const tandem_plan_sizes *sizes,
-                                                 const tandem_plan_choice *choice)
-{
-    return tandem_plan_resident(sizes, choice) + TANDEM_ADDRESS_BYTES;
-}
+uint64_t tandem_plan_address_space(const tandem_plan_sizes *sizes,
+                                   const tandem_plan_choice *choice);
 
 /* --- choosing --- */
 
@@ -188,35 +128,12 @@ static inline uint64_t tandem_plan_address_space(const tandem_plan_sizes *sizes,
 #define TANDEM_GOOD_SLOTS UINT32_C(256)
 
 /* The most slots, at most choice.slots, whose plan fits the budget; 0: not even 16 do. */
-static inline uint32_t tandem_plan_most_slots(const tandem_plan_sizes *sizes,
-                                              tandem_plan_choice choice, uint64_t budget)
-{
-    uint32_t lower = 0, upper = choice.slots / TANDEM_SLOT_MULTIPLE;
-    while (lower < upper) {
-        uint32_t middle = lower + (upper - lower + 1) / 2;
-        choice.slots = middle * TANDEM_SLOT_MULTIPLE;
-        if (tandem_plan_resident(sizes, &choice) <= budget)
-            lower = middle;
-        else
-            upper = middle - 1;
-    }
-    return lower * TANDEM_SLOT_MULTIPLE;
-}
+uint32_t tandem_plan_most_slots(const tandem_plan_sizes *sizes, tandem_plan_choice choice,
+                                uint64_t budget);
 
 /* Fits a choice into a budget by lowering its slots, not below `fewest_slots`, and its threads, not
  * below `fewest_threads`. False when nothing fits; *choice is then the smallest there is. */
-static inline bool tandem_plan_fit(const tandem_plan_sizes *sizes, uint64_t budget,
-                                   uint32_t fewest_slots, uint32_t fewest_threads,
-                                   tandem_plan_choice *choice)
-{
-    uint32_t good = choice->slots < TANDEM_GOOD_SLOTS ? choice->slots : TANDEM_GOOD_SLOTS;
-    uint32_t slots = tandem_plan_most_slots(sizes, *choice, budget);
-    while (slots < good && choice->threads > fewest_threads) {
-        choice->threads--;
-        slots = tandem_plan_most_slots(sizes, *choice, budget);
-    }
-    choice->slots = slots < fewest_slots ? fewest_slots : slots;
-    return slots >= fewest_slots;
-}
+bool tandem_plan_fit(const tandem_plan_sizes *sizes, uint64_t budget, uint32_t fewest_slots,
+                     uint32_t fewest_threads, tandem_plan_choice *choice);
 
 #endif

@@ -33,6 +33,7 @@ typedef struct rt_residual {
     double total;
 } rt_residual;
 
+/* The id of entry `index` < row->count. */
 int32_t rt_row_id(const rt_row *row, uint32_t index);
 /* Number of entries whose id is below `limit`; since ids ascend, these are the first ones. */
 uint32_t rt_row_below(const rt_row *row, uint32_t limit);
@@ -57,6 +58,7 @@ void rt_residual_start(const rt_weights *p, double *values, rt_residual *residua
  * r = q but for rounding, r stays. */
 void rt_residual_subtract(rt_residual *residual, const rt_weights *q);
 
+/* The id at which the running sum exceeds uniform * total; one with weight. total > 0. */
 int32_t rt_residual_draw(const rt_residual *residual, double uniform);
 
 #endif

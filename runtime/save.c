@@ -284,12 +284,15 @@ static tandem_status check_whole(tandem_session *session, saved_file *self, save
 }
 
 /* Whether a model's counts are such as a session has between rounds: the last token has not been
- * passed, and there is a slot for each that has, or, with eviction, at least one that is free. */
-static bool has_sound_counts(const saved_header *saved, const saved_model *part, bool evicts)
+ * passed, and there is a slot for each that has (the drafter may have left some out), or, with
+ * eviction, at least one that is free. */
+static bool has_sound_counts(const saved_header *saved, unsigned which, bool evicts)
 {
+    const saved_model *part = &saved->models[which];
     const bool last_waits = part->fed < saved->length || saved->length == 0;
-    const bool slots =
-        evicts ? part->held <= part->fed && part->held < part->slots : part->held == part->fed;
+    const bool dropped = evicts || which == RT_DRAFTER;
+    const bool slots = (dropped ? part->held <= part->fed : part->held == part->fed) &&
+                       (!evicts || part->held < part->slots);
     return part->fed <= saved->length && last_waits && slots;
 }
 
@@ -314,7 +317,7 @@ static tandem_status check_fit(const tandem_session *session, const char *path,
                            "%s: the session cannot be restored: it had %u slots, and this one %u; "
                            "with eviction they must be the same",
                            path, saved->models[RT_TARGET].slots, model->slots[RT_TARGET]);
-        if (!has_sound_counts(saved, part, evicts) ||
+        if (!has_sound_counts(saved, i, evicts) ||
             part->policy_bytes != own->models[i].policy_bytes)
             return refuse(session, path, "its counts contradict each other");
         fits = fits && part->held <= model->slots[i];
@@ -372,7 +375,7 @@ tandem_status rt_restore(tandem_session *session, const char *path)
 {
     if (session->length > 0)
         return refuse(session, path, "the session is not empty");
-    saved_file self = {.path = path, .file = open(path, O_RDONLY | O_CLOEXEC)};
+    saved_file self = {.path = path, .file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (self.file < 0)
         return refuse(session, path, strerror(errno));
     tandem_status status = read_session(session, &self);

@@ -236,6 +236,8 @@ static rt_choose_source choose_source(tandem_session *session, const rt_rule *ru
         .agree = copy->agree,
         .copied = most_copied(session, left),
         .first = session->counts.tokens == 0,
+        /* The clock of eviction counts all tokens. */
+        .whole = rt_evict_drops(&session->model->eviction),
     };
     return rt_choose_begin(&session->model->chooser, &round);
 }
@@ -272,18 +274,21 @@ static bool draft_by_choice(tandem_session *session, const rt_rule *rule, const 
     return true;
 }
 
-/* Takes up what the drafter has not seen of the text, when that is more than a first pass may. It
- * has less room then. */
+/* Takes up what the drafter has not seen of the text, or as much of its end as it is to see, when
+ * that is more than a first pass may. It has less room then. */
 static void update_drafter(tandem_session *session, const rt_rule *rule, uint32_t left,
                            rt_limits *limits)
 {
-    const uint32_t behind = session->length - 1 - session->caches[RT_DRAFTER].fed;
-    if (behind < MOST_PENDING)
+    rt_cache *cache = &session->caches[RT_DRAFTER];
+    const bool choosing = chooses(session, rule);
+    if (session->length - 1 - cache->fed < MOST_PENDING)
         return;
+    if (choosing)
+        cache->fed = session->length - session->model->chooser.context;
+    session->counts.catch_up_tokens += session->length - 1 - cache->fed;
     rt_catch_up(session, RT_DRAFTER, session->length - 1);
-    session->counts.catch_up_tokens += behind;
     *limits = limits_of(session, left);
-    if (chooses(session, rule))
+    if (choosing)
         rt_choose_narrow(&session->model->chooser, most_chosen(limits), limits->levels);
 }
 

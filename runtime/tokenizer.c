@@ -51,6 +51,23 @@ const rt_tokenizer *rt_tokenizer_open(const void *blob, uint64_t bytes, const ch
     return NULL;
 }
 
+const void *rt_section_find(const rt_tokenizer *tokenizer, unsigned section,
+                            uint64_t (*key_of)(const void *row), uint64_t key)
+{
+    const unsigned char *rows = rt_section(tokenizer, section);
+    const uint64_t size = rt_section_element(section);
+    const uint32_t count = rt_section_count(tokenizer, section);
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (key_of(rows + middle * size) < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count ? rows + low * size : NULL;
+}
+
 uint32_t rt_tokenizer_vocabulary(const rt_tokenizer *tokenizer)
 {
     return tokenizer->vocabulary;

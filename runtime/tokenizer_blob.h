@@ -141,15 +141,21 @@ static inline uint64_t rt_section_element(unsigned section)
     return elements[section];
 }
 
+/* The elements of a section. */
 static inline const void *rt_section(const rt_tokenizer *tokenizer, unsigned section)
 {
     return (const unsigned char *)tokenizer + tokenizer->sections[section].offset;
 }
 
+/* How many elements a section has. */
 static inline uint32_t rt_section_count(const rt_tokenizer *tokenizer, unsigned section)
 {
     return (uint32_t)tokenizer->sections[section].count;
 }
+
+/* The first row of a section, sorted by a key, whose key is not below the given one; NULL: none. */
+const void *rt_section_find(const rt_tokenizer *tokenizer, unsigned section,
+                            uint64_t (*key_of)(const void *row), uint64_t key);
 
 /* Where a symbol's bytes are; `symbol` is below tokenizer->symbols. */
 static inline const char *rt_symbol_piece(const rt_tokenizer *tokenizer, uint32_t symbol,

@@ -96,18 +96,15 @@ static void write_symbol(encoder *e, uint32_t symbol)
 
 /* --- words --- */
 
+static uint64_t code_point_of(const void *row)
+{
+    return ((const rt_letter *)row)->code_point;
+}
+
 static uint32_t find_letter(const rt_tokenizer *t, uint32_t code_point)
 {
-    const rt_letter *letters = rt_section(t, RT_SECTION_LETTERS);
-    uint32_t low = 0, count = rt_section_count(t, RT_SECTION_LETTERS), high = count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (letters[middle].code_point < code_point)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && letters[low].code_point == code_point ? letters[low].symbol : RT_NONE;
+    const rt_letter *letter = rt_section_find(t, RT_SECTION_LETTERS, code_point_of, code_point);
+    return letter != NULL && letter->code_point == code_point ? letter->symbol : RT_NONE;
 }
 
 static int compare_bytes(const char *a, size_t a_length, const char *b, size_t b_length)

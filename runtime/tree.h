@@ -12,6 +12,7 @@
 
 #define RT_MAX_DRAFT 64u /* most nodes of a tree, the root not counted */
 
+/* A guessed token, and how it was drawn. */
 typedef struct rt_node {
     int32_t id;
     uint32_t parent, depth; /* the root has depth 0 and parent 0 */
@@ -25,6 +26,7 @@ typedef struct rt_node {
                                children, if any, were not drawn */
 } rt_node;
 
+/* Levels of nodes. */
 typedef struct rt_tree {
     uint32_t count;  /* nodes, the root included */
     uint32_t levels; /* depth of the deepest node */

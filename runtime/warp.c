@@ -109,9 +109,13 @@ static edge find_edge(const rt_weights *weights, bool sums, double amount)
     for (uint32_t digit = 0; digit < DIGITS; digit++) {
         fill_buckets(&weights->row, known, digit, sums, buckets);
         uint32_t bucket = BUCKETS - 1, last = 0;
-        for (; bucket > 0 && !(above + buckets[bucket] >= amount); bucket--) {
+        for (; bucket > 0; bucket--) {
+            if (buckets[bucket] == 0)
+                continue;
+            if (above + buckets[bucket] >= amount)
+                break;
             above += buckets[bucket];
-            last = buckets[bucket] > 0 ? bucket : last;
+            last = bucket;
         }
         /* Rounding may leave the sum short of the amount: then the edge is the least weight. */
         if (buckets[bucket] == 0 && last > 0) {

@@ -105,9 +105,11 @@ static const json_t *entry_at(const ov_constants_file *file, uint64_t offset)
     return json_object_get(file->root, key);
 }
 
-bool ov_constants_file_has(const ov_constants_file *file, uint64_t offset)
+bool ov_constants_file_has(const ov_constants_file *file, uint64_t offset, size_t *count)
 {
-    return entry_at(file, offset) != NULL;
+    const json_t *list = entry_at(file, offset);
+    *count = json_array_size(list);
+    return list != NULL;
 }
 
 td_status ov_constants_file_pack(td_context *context, const ov_constants_file *file,

@@ -55,6 +55,56 @@ static td_status read_missing(td_context *context, const void *self, uint64_t of
 
 /* --- declarations --- */
 
+/* The declared numbers, and the number of elements. */
+static td_status parse_numbers(td_context *context, const char *shape, const char *offset,
+                               const char *size, int64_t *dims, uint32_t capacity,
+                               ov_const *declared)
+{
+    uint64_t end;
+    if (!ov_parse_shape(shape, capacity, dims, &declared->rank))
+        return td_fail(context, TD_INVALID, "shape is \"%.80s\"; a list of dimensions is expected",
+                       shape);
+    for (uint32_t i = 0; i < declared->rank; i++)
+        if (dims[i] < 0 || !td_multiply(declared->elements, (uint64_t)dims[i], &declared->elements))
+            return td_fail(context, TD_INVALID,
+                           "shape \"%.80s\" of a Const must be fixed and its product must fit 64 "
+                           "bits",
+                           shape);
+    if (!ov_parse_u64(offset, &declared->offset) || !ov_parse_u64(size, &declared->size))
+        return td_fail(context, TD_INVALID, "offset \"%.40s\" and size \"%.40s\" must be numbers",
+                       offset, size);
+    if (!td_add(declared->offset, declared->size, &end))
+        return td_fail(context, TD_INVALID,
+                       "offset %" PRIu64 " and size %" PRIu64
+                       " of shape \"%.80s\" overflow 64 bits",
+                       declared->offset, declared->size, shape);
+    return TD_OK;
+}
+
+/* Whether the declared bytes suffice for the shape, and lie in the file. */
+static td_status check_range(const ov_reader *reader, const char *type, const char *shape,
+                             const ov_const *declared)
+{
+    const unsigned bits = ov_element_bits(type);
+    const ov_weights *weights = reader->weights;
+    uint64_t all_bits;
+    if (!td_multiply(declared->elements, bits, &all_bits))
+        return td_fail(reader->context, TD_INVALID,
+                       "%" PRIu64 " elements of %s overflow 64 bits; a smaller shape is accepted",
+                       declared->elements, type);
+    const uint64_t needed = all_bits / 8 + (all_bits % 8 != 0);
+    if (bits != 0 && strcmp(type, "string") != 0 && declared->size < needed)
+        return td_fail(reader->context, TD_INVALID,
+                       "Const size %" PRIu64 " is too small for %s of shape \"%.80s\", which needs "
+                       "%" PRIu64 " bytes",
+                       declared->size, type, shape, needed);
+    if (weights->present && declared->offset + declared->size > weights->file.size)
+        return td_fail(reader->context, TD_INVALID,
+                       "Const offset %" PRIu64 " + size %" PRIu64 " exceeds %s (%" PRIu64 " bytes)",
+                       declared->offset, declared->size, weights->name, weights->file.size);
+    return TD_OK;
+}
+
 td_status ov_const_parse(ov_reader *reader, const ov_layer *layer, ov_const *declared)
 {
     *declared = (ov_const){.layer = layer, .elements = 1};
@@ -62,41 +112,12 @@ td_status ov_const_parse(ov_reader *reader, const ov_layer *layer, ov_const *dec
     const char *shape = ov_layer_attribute(layer, "shape", NULL);
     const char *offset = ov_layer_attribute(layer, "offset", NULL);
     const char *size = ov_layer_attribute(layer, "size", NULL);
+    int64_t dims[64];
     if (type == NULL || shape == NULL || offset == NULL || size == NULL)
         return td_fail(reader->context, TD_INVALID,
                        "a Const needs the attributes element_type, shape, offset and size");
-    unsigned bits = ov_element_bits(type);
-    int64_t dims[64];
-    if (!ov_parse_shape(shape, TD_COUNT_OF(dims), dims, &declared->rank))
-        return td_fail(reader->context, TD_INVALID,
-                       "shape is \"%.80s\"; a list of dimensions is expected", shape);
-    for (uint32_t i = 0; i < declared->rank; i++)
-        if (dims[i] < 0 || !td_multiply(declared->elements, (uint64_t)dims[i], &declared->elements))
-            return td_fail(reader->context, TD_INVALID,
-                           "shape \"%.80s\" of a Const must be fixed and its product must fit 64 "
-                           "bits",
-                           shape);
-    if (!ov_parse_u64(offset, &declared->offset) || !ov_parse_u64(size, &declared->size))
-        return td_fail(reader->context, TD_INVALID,
-                       "offset \"%.40s\" and size \"%.40s\" must be numbers", offset, size);
-    uint64_t all_bits, end;
-    if (!td_multiply(declared->elements, bits, &all_bits) ||
-        !td_add(declared->offset, declared->size, &end))
-        return td_fail(reader->context, TD_INVALID,
-                       "offset %" PRIu64 " and size %" PRIu64
-                       " of shape \"%.80s\" overflow 64 bits",
-                       declared->offset, declared->size, shape);
-    uint64_t needed = all_bits / 8 + (all_bits % 8 != 0);
-    if (bits != 0 && strcmp(type, "string") != 0 && declared->size < needed)
-        return td_fail(reader->context, TD_INVALID,
-                       "Const size %" PRIu64 " is too small for %s of shape \"%.80s\", which needs "
-                       "%" PRIu64 " bytes",
-                       declared->size, type, shape, needed);
-    if (reader->weights->present && end > reader->weights->file.size)
-        return td_fail(reader->context, TD_INVALID,
-                       "Const offset %" PRIu64 " + size %" PRIu64 " exceeds %s (%" PRIu64 " bytes)",
-                       declared->offset, declared->size, reader->weights->name,
-                       reader->weights->file.size);
+    TD_TRY(parse_numbers(reader->context, shape, offset, size, dims, TD_COUNT_OF(dims), declared));
+    TD_TRY(check_range(reader, type, shape, declared));
     if (!ov_element_type(type, &declared->type))
         return ov_refuse(reader,
                          "a Const of element type %.40s is not imported; boolean, f32, f16, bf16, "
@@ -152,10 +173,12 @@ static td_status take_given(ov_reader *reader, const ov_constants_file *file)
     for (uint32_t i = 0; i < reader->order_count; i++) {
         ov_const declared;
         uint32_t index = reader->order[i]->index;
+        size_t count;
         if (!parse_quietly(reader, reader->order[i], &declared) ||
-            !ov_constants_file_has(file, declared.offset))
+            !ov_constants_file_has(file, declared.offset, &count))
             continue;
-        void *bytes = td_arena_allocate(&reader->document.arena, declared.size, 1);
+        /* The declared size may be anything. */
+        void *bytes = td_arena_allocate(&reader->document.arena, count + 1, sizeof(int64_t));
         if (bytes == NULL)
             return td_fail_memory(reader->context);
         TD_TRY(ov_constants_file_pack(reader->context, file, &declared, bytes));

@@ -48,6 +48,7 @@ typedef struct ov_const {
     uint64_t elements, offset, size;
 } ov_const;
 
+/* Reads and checks a declaration, also against the .bin where there is one. */
 td_status ov_const_parse(ov_reader *reader, const ov_layer *layer, ov_const *declared);
 
 /* Opens the .bin beside the document; where there is none, prepares what stands for it: values from
@@ -64,9 +65,10 @@ td_status ov_convert_const(ov_reader *reader, const ov_layer *layer, ir_value **
 typedef struct ov_constants_file ov_constants_file;
 td_status ov_constants_file_open(td_context *context, const char *path, ov_constants_file **file);
 void ov_constants_file_close(td_context *context, ov_constants_file *file);
-bool ov_constants_file_has(const ov_constants_file *file, uint64_t offset);
-/* Packs the values given for the constant's offset into declared->size bytes. Refuses a wrong
- * number of values and values that the type cannot hold. */
+/* Whether there are values for the offset, and how many. */
+bool ov_constants_file_has(const ov_constants_file *file, uint64_t offset, size_t *count);
+/* Packs the values given for the constant's offset, of which none takes more than 8 bytes. Refuses
+ * a wrong number of values and values that the type cannot hold. */
 td_status ov_constants_file_pack(td_context *context, const ov_constants_file *file,
                                  const ov_const *declared, void *bytes);
 /* Packs numbers as elements of the type; false when one does not fit. */

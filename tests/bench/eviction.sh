@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Quality and speed under eviction, by policy and share of the tokens kept -> the tables of
-# docs/eviction.md. Some four minutes on two processors.
+# docs/eviction.md. Some two minutes on two processors.
 #
 #   eviction.sh [STEP...]   all steps, or some; what a step makes is kept in build/bench-eviction:
 #     compile    the libraries and the program that are measured
@@ -22,7 +22,6 @@ steps=(compile target drafter speed page)
 
 compile() {
     ninja -C "$build" --quiet tandem tandem_runtimes tandem_bench_eviction
-    mkdir -p "$folder"
     "$build/tandem" compile --target graphs/target.xml --tokenizer graphs/tokenizer.json \
         --activations=q8 --evict=snapkv -o "$folder/program"
     local model
@@ -73,4 +72,5 @@ page() {
     put_tables docs/eviction.md "$folder/tables.md"
 }
 
+mkdir -p "$folder"
 run_steps "$@"

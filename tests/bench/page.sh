@@ -21,9 +21,10 @@ put_tables() {
     rm "$page"
 }
 
-# run_steps STEP...: runs the functions of these names, or, without any, those of the array `steps`.
+# run_steps STEP...: runs the functions of these names, or, without any, those of the array `steps`,
+# and says how long each took.
 run_steps() {
-    local step
+    local step started
     [ $# -gt 0 ] || set -- "${steps[@]}"
     for step in "$@"; do
         [[ " ${steps[*]} " == *" $step "* ]] || {
@@ -31,6 +32,8 @@ run_steps() {
             return 2
         }
         note "$step"
+        started=$SECONDS
         "$step"
+        note "$step: $((SECONDS - started)) s"
     done
 }

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 build=${TANDEM_BUILD:-build}
 folder=$(mktemp -d "${TMPDIR:-/tmp}/tandem-bench-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-prompts=24 tokens=200 json= page=docs/speculation-speed.md
+prompts=24 tokens=200 json='' page=docs/speculation-speed.md
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) prompts=4 page= ;;
@@ -44,20 +44,20 @@ measure() {
     local title=$1 temperature=$4
     shift
     "$folder/driver" "$text" "$@" >"$folder/rows"
-    while IFS=$'\t' read -r name micros ratio first efficiency drafted copied; do
-        echo "| $temperature | $name | $micros | $ratio | $first | $efficiency | $drafted | $copied |"
+    while IFS=$'\t' read -r name micros ratio first later efficiency drafted copied; do
+        echo "| $temperature | $name | $micros | $ratio | $first | $later | $efficiency | $drafted | $copied |"
         printf '%s\t%s\t%s\t%s\n' "$title" "$temperature" "$name" "$micros" >>"$folder/all"
         [ -z "$json" ] ||
-            printf '{"pair": "%s", "temperature": %s, "configuration": "%s", "microseconds": %s, "speedup": %s, "first_milliseconds": %s, "block_efficiency": %s, "drafted": %s, "copied": %s}\n' \
-                "$title" "$temperature" "$name" "$micros" "$ratio" "$first" "$efficiency" \
+            printf '{"pair": "%s", "temperature": %s, "configuration": "%s", "microseconds": %s, "speedup": %s, "first_milliseconds": %s, "first_ratio": %s, "block_efficiency": %s, "drafted": %s, "copied": %s}\n' \
+                "$title" "$temperature" "$name" "$micros" "$ratio" "$first" "$later" "$efficiency" \
                 "$drafted" "$copied" >>"$folder/json"
     done <"$folder/rows"
 }
 
 table() {
     echo
-    echo "| temperature | configuration | µs per token | speed-up | first token, ms | tokens per target pass | drafted per pass | of these copied |"
-    echo "|---|---|---|---|---|---|---|---|"
+    echo "| temperature | configuration | µs per token | speed-up | first token, ms | over plain | tokens per target pass | drafted per pass | of these copied |"
+    echo "|---|---|---|---|---|---|---|---|---|"
 }
 
 # Of what was measured last, the fastest plain line and the fastest of auto whose names have a word:
@@ -141,7 +141,8 @@ Made by \`./dev bench speculation\` on $(nproc) processors, $(sed -n 's/^model n
 $prompts pieces of held-back novels are continued by $tokens tokens in one process, by all configurations, in
 an order that is shuffled for each prompt. Times are medians of the time per token after the first
 tokens came; *speed-up* is the median over the prompts of the first line's time divided by this
-line's. *8 bits* are the weights of \`graphs/\`, which \`--activations=q8\` multiplies with quantised
+line's, *over plain* that of the time to the first token divided by plain decoding's of the same weights
+and threads. *8 bits* are the weights of \`graphs/\`, which \`--activations=q8\` multiplies with quantised
 activations, *4 bits* the same model compiled with \`--weights=q4\`, which writes other texts
 ([quality.md](quality.md)), *f32* 8-bit weights without quantised activations. The drafter's head is
 trimmed by \`graphs/counts.json\`, as in \`./dev demo\`, but where it says *whole head*. At temperature 0
@@ -161,12 +162,14 @@ END
             four=("plain, 4 bits, 1 thread=$folder/four.so:1:0"
                 "plain, 4 bits, 2 threads=$folder/four.so:2:0"
                 "auto, 4 bits, 1 thread=$folder/four.so:1:auto"
-                "auto, 4 bits, 2 threads=$folder/four.so:2:auto")
+                "auto, 4 bits, 2 threads=$folder/four.so:2:auto"
+                "chain of 1, 4 bits, 1 thread=$folder/four.so:1:1")
         measure default $prompts $tokens $temperature \
             "plain, 8 bits, 1 thread=$folder/trimmed.so:1:0" \
             "plain, 8 bits, 2 threads=$folder/trimmed.so:2:0" \
             "auto, 8 bits, 1 thread=$folder/trimmed.so:1:auto" \
             "auto, 8 bits, 2 threads=$folder/trimmed.so:2:auto" \
+            "plain, 8 bits, whole head, 1 thread=$folder/whole.so:1:0" \
             "auto, 8 bits, whole head, 1 thread=$folder/whole.so:1:auto" \
             "chain of 1, 8 bits, 1 thread=$folder/trimmed.so:1:1" \
             "chain of 2, 8 bits, 1 thread=$folder/trimmed.so:1:2" \
@@ -210,7 +213,8 @@ END
             measure wide $((prompts / 2 < 20 && prompts > 20 ? 20 : prompts)) $tokens $temperature \
                 "plain, 2 threads=$folder/wide.so:2:0" "auto, 2 threads=$folder/wide.so:2:auto" \
                 "chain of 4, 2 threads=$folder/wide.so:2:4" \
-                "plain, 1 thread=$folder/wide.so:1:0" "auto, 1 thread=$folder/wide.so:1:auto"
+                "plain, 1 thread=$folder/wide.so:1:0" "auto, 1 thread=$folder/wide.so:1:auto" \
+                "chain of 4, 1 thread=$folder/wide.so:1:4"
         done
         echo
         echo "Against the fastest plain line:"

@@ -30,7 +30,7 @@ check a_seed_repeats_a_text_with_recorded_costs replayed
 
 late_drafter() {
     write --max-tokens 1 --stats=json 2>"$folder/stats" >/dev/null && cat "$folder/stats" &&
-        grep -q '"drafter_passes": 0,' "$folder/stats"
+        grep -q '"drafter_passes": 0,' "$folder/stats" && grep -q '"catch_up_tokens": 0,' "$folder/stats"
 }
 check the_first_token_does_not_wait_for_the_drafter late_drafter
 

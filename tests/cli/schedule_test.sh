@@ -115,7 +115,7 @@ write missing.graphml "$(node a 1)" '<node id="b"/>'
 check a_missing_size_is_refused refused 1 'node "b": attribute "bytes" is missing' "$tandem" schedule missing.graphml
 write unknown.graphml "$(node a 1)" "$(edge a ghost)"
 check an_edge_to_nowhere_is_refused refused 1 'an edge names node ".*", which there is not' "$tandem" schedule unknown.graphml
-printf '<graphml>%s' "$(printf '<graph edgedefault="directed">%.0s' $(seq 20000))" >deep.graphml
+printf '<graphml>%s' "$(printf '<desc>%.0s' $(seq 20000))" >deep.graphml
 check a_deep_bomb_is_refused refused 1 'nested too deeply' "$tandem" schedule deep.graphml
 check entities_are_refused refused 1 'entities are not accepted' "$tandem" schedule bomb.graphml
 

@@ -128,6 +128,40 @@ check sessions_take_turns several 3
 check one_session_after_another several 1 --draft 3
 check sessions_evict_each_their_own several 5 --evict h2o --slots 32
 
+# --- faults of the machine ---
+
+mkfifo "$folder/fifo"
+check a_pipe_is_no_session refused 1 'no saved session' restore "$folder/fifo"
+check a_closed_standard_input refused 1 'standard input: cannot read the prompt' \
+    bash -c "exec '$program' --max-tokens 3 <&-"
+check too_little_address_space refused 1 'cannot (get|map) .* memory' \
+    bash -c "ulimit -v 6000; exec '$program' --prompt x --max-tokens 3"
+check too_few_open_files refused 1 'Too many open files' \
+    bash -c "ulimit -n 3; exec '$program' --prompt x --max-tokens 3"
+
+# Files whose bytes are changed at random are refused in a sentence, or do as they say.
+damaged() { # FILE OPTION...
+    local file=$1 size at try status
+    shift
+    size=$(stat -c %s "$file")
+    for try in $(seq 40); do
+        cp "$file" "$folder/damaged"
+        at=$(((try * 7919 + try * try * 104729) % (try % 2 == 0 && size > 200 ? 200 : size)))
+        printf "\\x$(printf %02x $((try * 37 % 256)))" |
+            dd of="$folder/damaged" bs=1 seek="$at" conv=notrunc status=none
+        "$program" "$@" "$folder/damaged" --max-tokens 3 >"$folder/text" 2>"$folder/stderr"
+        status=$?
+        [ $status -eq 0 ] || { [ $status -eq 1 ] && [ "$(wc -l <"$folder/stderr")" -eq 1 ]; } || {
+            echo "byte $at of $file: status $status"
+            cat "$folder/stderr"
+            return 1
+        }
+    done
+}
+generate --max-tokens 40 --costs "$folder/costs" >"$folder/text"
+check damaged_sessions_do_no_harm damaged "$folder/prompt" --restore
+check damaged_costs_do_no_harm damaged "$folder/costs" --prompt "$prompt" --costs
+
 # --- several outputs at one place ---
 
 glued() {

@@ -11,7 +11,7 @@
 #define CHI_SQUARE_LIMIT 3.72
 
 /* The chi-square statistic of counts against probabilities, as a standard normal quantity (Wilson
- * and Hilferty). Cells expected fewer than 10 times are taken together. Infinite when something was
+ * and Hilferty). Cells expected fewer than 5 times are taken together. Infinite when something was
  * seen that cannot be. */
 static inline double chi_square(const uint32_t *seen, const double *law, uint32_t cells)
 {
@@ -23,7 +23,7 @@ static inline double chi_square(const uint32_t *seen, const double *law, uint32_
         double expected = law[i] * all;
         if (law[i] == 0 && seen[i] > 0)
             return INFINITY;
-        if (expected < 10) {
+        if (expected < 5) {
             rest += expected;
             rest_seen += seen[i];
             continue;

@@ -79,8 +79,9 @@ static void catch_up(simulation *self)
 {
     const uint32_t behind = self->length - self->fed - 1;
     const double seconds = drafter_time(self->world, behind);
-    pass(self, RT_COST_CATCH_UP, 1, seconds / behind);
-    self->seconds += seconds * (behind - 1.0) / behind;
+    if (behind >= 8)
+        pass(self, RT_COST_CATCH_UP, 1, seconds / behind);
+    self->seconds += behind >= 8 ? seconds * (behind - 1.0) / behind : seconds;
     self->fed = self->length - 1;
 }
 
@@ -117,9 +118,11 @@ static void draft(simulation *self, const uint8_t *widths)
                                        .nodes = 31,
                                        .levels = 16,
                                        .behind = self->length - self->fed,
-                                       .left = self->left};
+                                       .left = self->left,
+                                       .first = self->length == 30};
         if (rt_choose_begin(chooser, &round) == RT_CHOOSE_PLAIN)
             return;
+        self->fed = self->length - chooser->context;
     }
     while (chooser != NULL ? rt_choose_deeper(chooser, &self->tree)
                            : widths[self->tree.levels] != 0) {
@@ -162,6 +165,9 @@ static uint32_t play_round(simulation *self, const uint8_t *widths)
     if (self->chooser != NULL)
         rt_choose_end(self->chooser, &self->tree, tokens, self->seconds - start);
     self->rounds++;
+    /* The drafter has passed what was kept, but for nodes of the deepest level. */
+    if (self->fed == self->length)
+        self->fed += tokens - 1 - (self->tree.levels > 0 && tokens > self->tree.levels);
     self->length += tokens;
     return tokens;
 }
@@ -172,10 +178,8 @@ static double play(simulation *self, const uint8_t *widths, uint32_t tokens)
     const double start = self->seconds;
     self->length = 30;
     self->fed = 0;
-    const rt_choose_text text = {self->temperature, self->length, tokens,
-                                 target_time(self->world, 30)};
-    if (self->chooser != NULL && rt_choose_prompt(self->chooser, &text))
-        catch_up(self);
+    if (self->chooser != NULL)
+        rt_choose_text(self->chooser, self->temperature);
     for (uint32_t done = 0; done < tokens;) {
         self->left = tokens - done;
         done += play_round(self, widths);
@@ -242,6 +246,10 @@ static const struct {
     {"costly drafter", 0.93, {0.05, 3, 0.5, 0.1, 0.01, 0.3, 0.95, 0.6, 0.5, 0.05, 0, 0}},
     {"costly target passes", 0.96, {0.9, 0, 0.1, 0.05, 0.02, 0.2, 0.9, 0.3, 0.5, 0.05, 0, 0}},
     {"sure drafter", 0.97, {0.05, 2, 0.1, 0.02, 0.01, 0.9, 0.95, 0.5, 0.5, 0.05, 0, 0}},
+    {"streamed weights, several threads",
+     0.95,
+     {0.1, 3, 0.012, 0.004, 0.01, 0.25, 0.9, 0.62, 0.35, 0.35, 0, 0}},
+    {"in cache, never sure", 0.95, {0.25, 0, 0.14, 0.05, 0.05, 0.1, 0.75, 0.65, 0.4, 0.1, 0, 0}},
     {"useless drafter", 0.97, {0.1, 1, 0.15, 0.05, 0.01, 0.3, 0.001, 0.001, 0.5, 0.05, 0, 0}},
 };
 

@@ -27,10 +27,11 @@ static bool agrees(const int32_t *ids, uint32_t length, uint32_t place, uint32_t
 
 TEST(the_most_recent_place_is_found)
 {
-    int32_t ids[64];
+    int32_t ids[256];
     uint32_t found = 0;
     for (uint32_t run = 0; run < 20000; run++) {
-        const uint32_t length = 1 + random_below(64), vocabulary = 2 + random_below(6);
+        const uint32_t length = 1 + random_below(run % 2 == 0 ? 64 : 256);
+        const uint32_t vocabulary = 2 + random_below(run % 4 < 2 ? 6 : 60);
         for (uint32_t i = 0; i < length; i++)
             ids[i] = (int32_t)random_below(vocabulary);
         rt_copy expected = {0, 0};

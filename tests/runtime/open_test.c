@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "runtime/payload_hash.h"
 #include "tests/runtime/fake.h"
+#include "tests/runtime/fake_tokenizer.h"
 #include "tests/test.h"
 
 #include <fcntl.h>
@@ -132,6 +133,40 @@ TEST(a_budget_takes_slots_away_and_names_the_smallest_that_works)
     CHECK(try_open(&options) == TANDEM_REFUSED);
     options.memory_budget = all;
     CHECK(try_open(&options) == TANDEM_REFUSED);
+}
+
+TEST(a_prompt_may_be_as_long_as_slots_and_budget_allow)
+{
+    tandem_options options = {.threads = 1};
+    rt_text_limit limit;
+    fake_make(2, FAKE_TOKENS, 16)->tokenizer_bytes = fake_make_tokenizer();
+    fake_artefact.tokenizer = fake_tokenizer;
+    CHECK(rt_find_text_limit(&fake_artefact, &options, &error, &limit) == TANDEM_OK);
+    CHECK(limit.bytes == 2048 + 512 * 32 && limit.tokens == 512 && limit.budget == 0);
+    options.slots = 100; /* 112 */
+    CHECK(rt_find_text_limit(&fake_artefact, &options, &error, &limit) == TANDEM_OK);
+    CHECK(limit.bytes == 2048 + 112 * 32 && limit.tokens == 112);
+    /* What a policy drops takes no slots; the context is the limit. */
+    fake_models[RT_TARGET].context_length = 65536;
+    options = (tandem_options){.threads = 1, .eviction = "recent"};
+    CHECK(rt_find_text_limit(&fake_artefact, &options, &error, &limit) == TANDEM_OK);
+    CHECK(limit.tokens == 65536 && limit.bytes == 2048 + 65536 * 32);
+    uint64_t before = 0;
+    for (options.memory_budget = 100000; options.memory_budget < 9000000;
+         options.memory_budget += 123457) {
+        const tandem_status status = rt_find_text_limit(&fake_artefact, &options, &error, &limit);
+        options.text_bytes = 0;
+        CHECK(status == try_open(&options)); /* it refuses what can have no text at all */
+        if (status != TANDEM_OK)
+            continue;
+        CHECK(limit.budget == options.memory_budget && limit.bytes >= before);
+        before = limit.bytes;
+        options.text_bytes = limit.bytes;
+        CHECK(try_open(&options) == TANDEM_OK);
+        options.text_bytes = limit.bytes + 1024;
+        CHECK(try_open(&options) == TANDEM_REFUSED);
+    }
+    CHECK(before > 100000);
 }
 
 TEST(threads_that_nobody_asked_for_are_given_up_for_slots)

@@ -225,9 +225,16 @@ TEST(a_prompt_that_is_far_too_long_is_one_sentence)
     static char text[60000];
     memset(text, 'a', sizeof text - 1);
     CHECK(run("--max-tokens 5", text) && last.status == 1);
-    CHECK_STRING(last.err,
-                 "model: the text of 59999 bytes has too long a word for the slots, or for "
-                 "the longest text that was announced: shorten it\n");
+    CHECK_STRING(last.err, "model: standard input: the prompt has more than 18432 bytes, the most "
+                           "for texts of up to 512 tokens: shorten it\n");
+    CHECK(run("--max-tokens 5 --prompt-file /dev/zero", "") && last.status == 1);
+    CHECK(strstr(last.err, "model: /dev/zero: the prompt has more than 18432 bytes") == last.err);
+    text[18433] = '\0'; /* one byte too many, unless it is the newline at the end */
+    CHECK(run("--max-tokens 5", text) && last.status == 1);
+    CHECK(strstr(last.err, "more than 18432 bytes") != NULL);
+    text[18432] = '\n';
+    CHECK(run("--max-tokens 5", text) && last.status == 1);
+    CHECK(strstr(last.err, "18433 tokens, but 512 slots") != NULL);
     text[600] = '\0';
     CHECK(run("--max-tokens 5", text) && last.status == 1);
     CHECK(strstr(last.err, "601 tokens, but 512 slots") != NULL);
@@ -284,6 +291,9 @@ TEST(an_interrupt_ends_the_text_after_the_round)
     CHECK_MESSAGE(last.status == 130, "%d %s", last.status, last.err);
     CHECK(strstr(last.err, "\"stop\": ") != NULL);
     CHECK(last.out[strlen(last.out) - 1] == '\n');
+    CHECK(run_with("--prompt aa --max-tokens 500 --ids --ignore-eos --stats=json", "", false,
+                   SIGTERM));
+    CHECK_MESSAGE(last.status == 143, "%d %s", last.status, last.err);
 }
 
 /* --- several prompts --- */
@@ -366,6 +376,32 @@ TEST(a_prompt_that_does_not_fit_leaves_an_empty_text)
     CHECK_STRING(last.out, "");
     CHECK(run_prompts("", "") && last.status == 0);
     CHECK_STRING(last.out, "");
+}
+
+TEST(a_prompt_that_is_far_too_long_is_passed_over)
+{
+    static char text[3 * 18432 + 64];
+    endless = false;
+    for (size_t length = 18400; length < 3 * 18432; length += 1777) {
+        strcpy(text, "aa\n\n");
+        memset(text + 4, 'a', length);
+        strcpy(text + 4 + length, "\n\naa");
+        CHECK(run_prompts(text, "") && last.status == 1);
+        CHECK_STRING(last.out, FULL "\n\n\n\n" FULL "\n\n");
+        CHECK(strstr(last.err, length > 18432 ? "has more than 18432 bytes, the most for texts"
+                                              : "tokens, but 512 slots") != NULL);
+    }
+}
+
+TEST(echoes_come_in_front_of_their_texts)
+{
+    endless = false;
+    for (int sessions = 1; sessions <= 3; sessions++) {
+        char arguments[32];
+        snprintf(arguments, sizeof arguments, "--echo --sessions %d", sessions);
+        CHECK(run_prompts("aa\n\naa\n\naa", arguments) && last.status == 0);
+        CHECK_STRING(last.out, "aa" FULL "\n\naa" FULL "\n\naa" FULL "\n\n");
+    }
 }
 
 TEST(sizes_have_units)

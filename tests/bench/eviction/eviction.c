@@ -122,8 +122,6 @@ static double nats_of(const rt_row *logits, float largest, int32_t id)
 static void note(const bench *self, const tandem_session *session, uint32_t window, uint32_t row,
                  uint32_t position, bool full, outcome *result)
 {
-    if (position < FIRST || position >= LENGTH - 1)
-        return;
     const rt_row logits = rt_logits(session, RT_TARGET, row);
     const rt_two_largest found = rt_find_largest(logits.values, logits.count);
     const int32_t choice = (int32_t)found.index;
@@ -145,6 +143,7 @@ static void run_window(const bench *self, tandem_model *model, uint32_t window, 
     const rt_cache *cache = &session->caches[RT_TARGET];
     const uint32_t most = self->artefact->models[RT_TARGET].max_rows;
     result->nats[window] = result->agree[window] = 0;
+    rt_catch_up(session, RT_TARGET, FIRST); /* no logits are needed there */
     while (cache->fed < LENGTH - 1) {
         const uint32_t before = cache->fed, room = rt_room(session, RT_TARGET);
         uint32_t text = most < room ? most : room;

@@ -7,7 +7,9 @@
  * same other one left it; what counts is the time after the first tokens were handed out, by the
  * tokens that came later. One line per configuration, tab separated: name, median microseconds per
  * token, median over prompts of the first configuration's time over this one's, median milliseconds
- * to the first token, tokens per target pass, drafted tokens per pass and, of these, copied ones.
+ * to the first token, median over prompts of this time over that of the first configuration of the
+ * same library and threads, tokens per target pass, drafted tokens per pass and, of these, copied
+ * ones.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "runtime/tandem.h"
@@ -27,6 +29,8 @@ typedef struct configuration {
     const tandem_api *api;
     tandem_model *model;
     double seconds[MOST_PROMPTS], ratio[MOST_PROMPTS], first[MOST_PROMPTS];
+    double first_ratio[MOST_PROMPTS];
+    unsigned like; /* the first configuration of the same library and threads */
     uint64_t tokens, rounds, drafted, copied;
 } configuration;
 
@@ -75,6 +79,11 @@ static void read_configuration(const char *text, configuration *self)
     tandem_error error;
     if (self->api->open(artefact, &options, &error, &self->model) != TANDEM_OK)
         fail(error.text, self->library);
+}
+
+static bool is_alike(const configuration *left, const configuration *right)
+{
+    return left->threads == right->threads && strcmp(left->library, right->library) == 0;
 }
 
 static void time_prompt(configuration *self, const char *prompt, unsigned number, uint32_t tokens,
@@ -145,6 +154,8 @@ int main(int count, char **arguments)
     for (unsigned i = 0; i < last; i++) {
         read_configuration(arguments[5 + i], &all[i]);
         order[i] = i;
+        while (!is_alike(&all[all[i].like], &all[i]))
+            all[i].like++;
     }
     uint64_t state = 1;
     for (unsigned number = 0; number < prompts; number++) {
@@ -153,14 +164,17 @@ int main(int count, char **arguments)
         for (unsigned i = 0; i < last; i++)
             time_prompt(&all[order[i]], prompt, number, (uint32_t)atoi(arguments[3]),
                         atof(arguments[4]));
-        for (unsigned i = 0; i < last; i++)
+        for (unsigned i = 0; i < last; i++) {
             all[i].ratio[number] = all[0].seconds[number] / all[i].seconds[number];
+            all[i].first_ratio[number] = all[i].first[number] / all[all[i].like].first[number];
+        }
     }
     for (unsigned i = 0; i < last; i++) {
         configuration *self = &all[i];
-        printf("%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", self->name,
+        printf("%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", self->name,
                median(self->seconds, prompts) * 1e6, median(self->ratio, prompts),
-               median(self->first, prompts) * 1e3, (double)self->tokens / (double)self->rounds,
+               median(self->first, prompts) * 1e3, median(self->first_ratio, prompts),
+               (double)self->tokens / (double)self->rounds,
                (double)self->drafted / (double)self->rounds,
                (double)self->copied / (double)self->rounds);
         self->api->close(self->model);
