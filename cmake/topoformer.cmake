@@ -26,6 +26,6 @@ set_source_files_properties(${other_team} PROPERTIES HEADER_FILE_ONLY ON)
 
 # `tandem train-orderer` by itself, without LLVM, for machines that only train.
 add_executable(tandem_train_orderer EXCLUDE_FROM_ALL cli/alone/train_orderer.c
-  cli/train_orderer.c cli/graph_file.c cli/options.c cli/usage.c)
+  cli/train_orderer.c cli/graph_file.c cli/options.c cli/vocab_trim.c cli/usage.c)
 target_link_libraries(tandem_train_orderer PRIVATE
   tandem_frontend tandem_sched tandem_runtime_native tandem_options)

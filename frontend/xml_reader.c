@@ -3,7 +3,6 @@
 
 #include "frontend/xml_text.h"
 
-#include <libxml/xmlreader.h>
 #include <limits.h>
 #include <string.h>
 

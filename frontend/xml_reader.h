@@ -7,16 +7,16 @@
 
 #include "base/file.h"
 
-struct _xmlTextReader;
+#include <libxml/xmlreader.h>
 
 /* An open file. It stands on an element's start or end. */
 typedef struct fe_xml {
     td_context *context;
     const char *path;
-    struct _xmlTextReader *reader;
+    xmlTextReaderPtr reader;
     char error[256]; /* libxml2's first complaint */
     int error_line;
-    void (*print)(void *, const char *, ...); /* where libxml2 prints, to be set again */
+    xmlGenericErrorFunc print; /* where libxml2 prints, to be set again */
     void *print_self;
 } fe_xml;
 

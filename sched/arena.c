@@ -6,8 +6,6 @@
 
 #include "base/clock.h"
 
-#include <string.h>
-
 /* Steps of the first attempt at a capacity, beside those of a few placements without a dead end;
  * they double when no attempt of a round decided. */
 #define FIRST_ATTEMPT  UINT64_C(1000000)

@@ -7,7 +7,7 @@
 
 /* --- clauses --- */
 
-void arena_clause_clear(arena_clause *clause)
+static void clear_clause(arena_clause *clause)
 {
     for (uint32_t k = 0; k < clause->count; k++)
         clause->holds[clause->items[k]] = false;
@@ -86,7 +86,7 @@ static void record(arena_state *state, uint32_t item, bool placed)
 /* Alone, the item cannot lie above its ceiling. */
 static bool fail_item(arena_state *state, uint32_t item)
 {
-    arena_clause_clear(&state->conflict);
+    clear_clause(&state->conflict);
     arena_clause_add(&state->conflict, item, state->ceiling[item] + 1);
     return false;
 }
@@ -97,7 +97,7 @@ static bool fail_section(arena_state *state, uint32_t section)
     const arena_part *part = state->part;
     const int64_t from = state->capacity - state->waiting[section] + 1;
     state->work += part->first_member[section + 1] - part->first_member[section];
-    arena_clause_clear(&state->conflict);
+    clear_clause(&state->conflict);
     for (uint32_t k = part->first_member[section]; k < part->first_member[section + 1]; k++)
         if (state->head[part->members[k]] != ARENA_PLACED)
             arena_clause_add(&state->conflict, part->members[k], from);

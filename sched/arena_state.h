@@ -77,7 +77,7 @@ bool arena_state_postpone(arena_state *state, uint32_t item);
 bool arena_state_room(arena_state *state);
 void arena_state_undo(arena_state *state, size_t trail_count);
 
-void arena_clause_clear(arena_clause *clause);
+/* Adds that an item lies at `from` or above; what the clause says of it already may say more. */
 void arena_clause_add(arena_clause *clause, uint32_t item, int64_t from);
 
 #endif

@@ -3,23 +3,20 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/climb.h"
 
-#include "sched/search.h"
-
-#include <string.h>
+#include "sched/topoformer/rung.h"
 
 /* What encoding takes for each pair of units, in steps of the searches. */
 #define STEPS_PER_PAIR 2
 
-/* Learned beams come first: they are cheap, and what they find leaves the wide ones more room. */
+/* The wider ones have more room for what the narrower ones found. */
 static const struct beam {
     const char *name;
     bool backward, learned;
     uint32_t narrower; /* the width is divided by this */
 } beams[] = {
-    {"topoformer", true, true, 8},
-    {"topoformer", false, true, 8},
-    {"beam-backward", true, false, 1},
-    {"beam", false, false, 4},
+    {"topoformer", true, true, 16},    {"topoformer", false, true, 16},
+    {"topoformer", true, true, 4},     {"topoformer", false, true, 4},
+    {"beam-backward", true, false, 1}, {"beam", false, false, 4},
 };
 
 /* --- ranks of a part --- */
@@ -63,7 +60,7 @@ td_status sched_learn_ranks(const sched_problem *problem, const sched_core *whol
         return TD_OK;
     topo_graph graph;
     topo_ranks all;
-    TD_TRY(topo_graph_make(problem, TOPO_QUICK_WIDTH, &graph));
+    TD_TRY(topo_graph_make(problem, &graph));
     td_status status = topo_rank_trained(&graph, &all);
     if (status == TD_OK) {
         status = take_ranks(&graph.core, part, units, &all, ranks);
@@ -75,45 +72,21 @@ td_status sched_learn_ranks(const sched_problem *problem, const sched_core *whol
 
 /* --- beams --- */
 
-static td_status try_beam(sched_improved *self, const topo_ranks *ranks, const struct beam *beam,
-                          uint32_t width, uint64_t seed, sched_effort *effort, bool *found)
-{
-    const sched_core *core = self->core;
-    const uint32_t narrow = width / beam->narrower;
-    const sched_search search = {
-        .backward = beam->backward,
-        .width = narrow > 0 ? narrow : 1,
-        .bound = self->peak - 1,
-        .floor = self->bound,
-        .seed = seed,
-        .potentials = beam->learned ? ranks->potentials[beam->backward] : NULL,
-        .weights = beam->learned ? ranks->weights[beam->backward] : NULL,
-    };
-    sched_outcome outcome = {0};
-    uint32_t *units = td_allocate(core->context, (core->unit_count + (size_t)1) * sizeof *units);
-    td_status status = units == NULL ? td_fail_memory(core->context)
-                                     : sched_search_run(core, &search, effort, units, &outcome);
-    *found = outcome.found;
-    if (status == TD_OK && outcome.found) {
-        memcpy(self->units, units, core->unit_count * sizeof *units);
-        self->peak = outcome.peak;
-    }
-    if (status == TD_OK && outcome.complete)
-        self->bound = self->peak;
-    td_release(core->context, units);
-    return status;
-}
-
 td_status sched_climb(sched_improved *self, const topo_ranks *ranks, uint32_t width, uint64_t seed,
                       sched_effort *effort, const char **chosen)
 {
+    const bool learned = ranks != NULL;
     for (size_t b = 0; b < TD_COUNT_OF(beams); b++) {
         bool found;
-        if (beams[b].learned && ranks->potentials[0] == NULL)
+        if (beams[b].learned != learned || (learned && ranks->potentials[0] == NULL))
             continue;
         if (effort->spent || self->peak <= self->bound)
             return TD_OK;
-        TD_TRY(try_beam(self, ranks, &beams[b], width, seed, effort, &found));
+        const topo_rung rung = {.ranks = ranks,
+                                .backward = beams[b].backward,
+                                .width = width / beams[b].narrower,
+                                .seed = seed};
+        TD_TRY(topo_rung_run(self, &rung, effort, &found));
         if (found)
             *chosen = beams[b].name;
     }

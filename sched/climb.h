@@ -14,9 +14,9 @@ td_status sched_learn_ranks(const sched_problem *problem, const sched_core *whol
                             const sched_core *part, const uint32_t *units, sched_effort *effort,
                             topo_ranks *ranks);
 
-/* Beams of `width` both ways, and narrower ones by `ranks` unless those are empty, each for an
- * order below the peak so far: sets that reach it take no room. *chosen becomes the orderer of the
- * last that found one. The order never gets worse. */
+/* Beams of up to `width` both ways, each for an order below the peak so far: sets that reach it
+ * take no room. `ranks` NULL: plain ones; else narrower ones by learned ranks, none when those are
+ * empty. *chosen becomes the orderer of the last that found an order; it never gets worse. */
 td_status sched_climb(sched_improved *self, const topo_ranks *ranks, uint32_t width, uint64_t seed,
                       sched_effort *effort, const char **chosen);
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_WIDTH   1000000
+#define MOST_SAMPLES 100000
+
 const sched_orderer sched_orderers[] = {
     {"file", "the order of the model file", sched_order_file},
     {"random", "a random order, by the seed", sched_order_random},
@@ -64,31 +67,57 @@ static td_status refuse_name(td_context *context, const char *name)
 
 /* What may stand behind "NAME:". */
 typedef struct suffix {
-    const char *row, *key; /* rows that start so */
-    size_t field;          /* of sched_options */
+    const char *row, *key;
+    uint32_t most; /* numbers from 1 to this */
+    size_t field;  /* of sched_options */
 } suffix;
 
 static const suffix suffixes[] = {
-    {"beam", "", offsetof(sched_options, width)},
-    {"topoformer", "beam=", offsetof(sched_options, width)},
-    {"topoformer", "sample=", offsetof(sched_options, samples)},
+    {"beam", "", MOST_WIDTH, offsetof(sched_options, width)},
+    {"beam-backward", "", MOST_WIDTH, offsetof(sched_options, width)},
+    {"topoformer", "beam=", MOST_WIDTH, offsetof(sched_options, width)},
+    {"topoformer", "sample=", MOST_SAMPLES, offsetof(sched_options, samples)},
 };
 
-static bool read_suffix(const char *name, const char *text, sched_options *options)
+static td_status refuse_suffix(td_context *context, const char *text, const char *row)
 {
+    td_text accepted;
+    td_text_init(&accepted, context);
+    for (size_t s = 0; s < TD_COUNT_OF(suffixes); s++)
+        if (strcmp(suffixes[s].row, row) == 0)
+            td_text_printf(&accepted, "%s%s:%sN with N from 1 to %u",
+                           accepted.length == 0 ? "" : " or ", row, suffixes[s].key,
+                           suffixes[s].most);
+    td_status status = TD_OK;
+    if (accepted.failed)
+        status = td_fail_memory(context);
+    else if (accepted.length == 0)
+        status = td_fail(context, TD_USAGE, "orderer \"%s\": %s takes no number", text, row);
+    else
+        status = td_fail(context, TD_USAGE, "orderer \"%s\": expected a number, as in %s", text,
+                         accepted.data);
+    td_text_release(&accepted);
+    return status;
+}
+
+static td_status read_suffix(td_context *context, const char *text, const char *row,
+                             sched_options *options)
+{
+    const char *suffix_text = text + strlen(row) + 1;
     for (size_t s = 0; s < TD_COUNT_OF(suffixes); s++) {
-        const size_t row = strlen(suffixes[s].row), key = strlen(suffixes[s].key);
-        if (strncmp(name, suffixes[s].row, row) != 0 || strncmp(text, suffixes[s].key, key) != 0)
+        const size_t key = strlen(suffixes[s].key);
+        if (strcmp(row, suffixes[s].row) != 0 || strncmp(suffix_text, suffixes[s].key, key) != 0)
             continue;
         char *end;
-        const char *digits = text + key;
+        const char *digits = suffix_text + key;
         const unsigned long number = strtoul(digits, &end, 10);
-        if (*digits < '0' || *digits > '9' || *end != '\0' || number == 0 || number > 1000000)
+        if (*digits < '0' || *digits > '9' || *end != '\0' || number == 0 ||
+            number > suffixes[s].most)
             continue;
         *(uint32_t *)(void *)((char *)options + suffixes[s].field) = (uint32_t)number;
-        return true;
+        return TD_OK;
     }
-    return false;
+    return refuse_suffix(context, text, row);
 }
 
 /* Splits "NAME:WIDTH" and the like. */
@@ -105,14 +134,7 @@ static td_status find_row(td_context *context, const char *text, const sched_ord
     *row = sched_find_orderer(name);
     if (*row == NULL)
         return refuse_name(context, text);
-    if (colon == NULL)
-        return TD_OK;
-    if (!read_suffix(name, colon + 1, options))
-        return td_fail(context, TD_USAGE,
-                       "orderer \"%s\": expected a number from 1 to 1000000, as in beam:64, "
-                       "topoformer:beam=16 or topoformer:sample=16",
-                       text);
-    return TD_OK;
+    return colon == NULL ? TD_OK : read_suffix(context, text, name, options);
 }
 
 td_status sched_order(const sched_problem *problem, const char *name, const sched_options *options,

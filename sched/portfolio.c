@@ -13,6 +13,7 @@
 #include "sched/prove.h"
 #include "sched/reduce.h"
 #include "sched/search.h"
+#include "sched/topoformer/rung.h"
 
 #include <string.h>
 
@@ -26,8 +27,18 @@ static const char *const quick[] = {"file", "dfs", "greedy", "postorder", "liu"}
 /* How much wider than those in stretches the searches of a whole part are. */
 #define WHOLE_WIDTH 128
 
-/* What is proved within so many steps is proved before wide beams run. */
-#define EARLY_STEPS UINT64_C(250000000)
+/* The first beams of a whole part are so much narrower. */
+#define RUNGS_NARROWER 4
+
+/* Parts of fewer units are searched as fast as ranked. */
+#define LEAST_LEARNED 64
+
+/* How many sets a search that drops none may keep, by the width of beams; what is proved within so
+ * many steps and so few sets is proved before wide beams run. */
+#define MOST_SETS      64
+#define MOST_SETS_EVER (1u << 20)
+#define EARLY_STEPS    UINT64_C(500000000)
+#define EARLY_SETS     16
 
 typedef struct best_order {
     const sched_problem *problem;
@@ -78,6 +89,7 @@ typedef struct part {
 typedef struct portfolio {
     const sched_problem *problem;
     const sched_strategy *strategy;
+    bool unlearned; /* see sched_options */
     sched_core whole;
     uint32_t *units;
     part *parts;
@@ -198,39 +210,73 @@ static td_status stretch(portfolio *self, part *p, uint64_t seed, sched_effort *
     return TD_OK;
 }
 
-static td_status prove(portfolio *self, part *p, uint64_t steps, sched_effort *effort)
+/* Sets that fit into 32 bits and into reasonable memory: a set of a level takes some kilobytes. */
+static uint32_t at_most_sets(uint32_t width, uint32_t factor)
+{
+    return width < MOST_SETS_EVER / factor ? width * factor : MOST_SETS_EVER;
+}
+
+static td_status prove(portfolio *self, part *p, const sched_attempt *attempt, sched_effort *effort)
 {
     const uint64_t peak = p->improved.peak;
-    TD_TRY(sched_prove(&p->proof, &p->improved, p->width * WHOLE_WIDTH, steps, effort));
+    TD_TRY(sched_prove(&p->proof, &p->improved, attempt, effort));
     if (p->improved.peak < peak)
         self->chosen = "search";
     return TD_OK;
 }
 
-/* Beams over the part, and stretches of what they find. */
-static td_status climb(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+/* Backward beams that grow: cheap, and what follows has less to look at. */
+static td_status climb_rungs(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
+{
+    const uint64_t peak = p->improved.peak;
+    const topo_rung last = {
+        .backward = true, .width = p->width * WHOLE_WIDTH / RUNGS_NARROWER, .seed = seed};
+    if (effort->spent || peak <= p->improved.bound)
+        return TD_OK;
+    TD_TRY(topo_ladder_run(&p->improved, &last, effort));
+    if (p->improved.peak < peak)
+        self->chosen = "beam-backward";
+    return TD_OK;
+}
+
+/* Beams over the part, plain or by learned ranks, and stretches of what they find. */
+static td_status climb(portfolio *self, part *p, bool learned, uint64_t seed, sched_effort *effort)
 {
     const uint64_t peak = p->improved.peak;
     if (effort->spent || peak <= p->improved.bound)
         return TD_OK;
-    if (!p->has_ranks)
+    if (learned && !p->has_ranks && p->core.unit_count >= LEAST_LEARNED && !self->unlearned) {
         TD_TRY(sched_learn_ranks(self->problem, &self->whole, &p->core, self->units + p->begin,
                                  effort, &p->ranks));
-    p->has_ranks = true;
-    TD_TRY(
-        sched_climb(&p->improved, &p->ranks, p->width * WHOLE_WIDTH, seed, effort, &self->chosen));
+        p->has_ranks = true;
+    }
+    TD_TRY(sched_climb(&p->improved, learned ? &p->ranks : NULL, p->width * WHOLE_WIDTH, seed,
+                       effort, &self->chosen));
     return p->improved.peak < peak ? stretch(self, p, seed, effort) : TD_OK;
 }
 
 /* Where stretches find nothing more: beams over the part and proofs. */
 static td_status improve_whole(portfolio *self, part *p, uint64_t seed, sched_effort *effort)
 {
+    const uint32_t width = p->width * WHOLE_WIDTH;
+    const sched_attempt by_cuts = {.width = width, .without_beams = true, .steps = EARLY_STEPS};
+    const sched_attempt early = {.width = width,
+                                 .without_beams = true,
+                                 .most = at_most_sets(width, EARLY_SETS),
+                                 .steps = EARLY_STEPS};
+    const sched_attempt full = {
+        .width = width, .most = at_most_sets(width, MOST_SETS), .steps = UINT64_MAX};
     if (self->strategy->with_beams) {
+        if (p->round == 0) {
+            TD_TRY(prove(self, p, &by_cuts, effort));
+            TD_TRY(climb_rungs(self, p, seed, effort));
+        }
+        TD_TRY(climb(self, p, true, seed, effort));
         if (p->round == 0)
-            TD_TRY(prove(self, p, EARLY_STEPS, effort));
-        TD_TRY(climb(self, p, seed, effort));
+            TD_TRY(prove(self, p, &early, effort));
+        TD_TRY(climb(self, p, false, seed, effort));
     }
-    return prove(self, p, UINT64_MAX, effort);
+    return prove(self, p, &full, effort);
 }
 
 /* One attempt at a part in stretches; each width is tried with several ways to break ties before a
@@ -285,8 +331,11 @@ static td_status search(best_order *best, const sched_strategy *strategy,
                         const sched_options *options, uint64_t bound, sched_report *report)
 {
     td_context *context = best->problem->context;
-    portfolio self = {
-        .problem = best->problem, .strategy = strategy, .bound = bound, .chosen = "search"};
+    portfolio self = {.problem = best->problem,
+                      .strategy = strategy,
+                      .unlearned = options->unlearned,
+                      .bound = bound,
+                      .chosen = "search"};
     sched_effort effort = sched_effort_of(options);
     TD_TRY(sched_core_make(best->problem, &self.whole));
     td_status status = sched_reduce(&self.whole);

@@ -71,10 +71,13 @@ static td_status narrow_down(sched_core *core, sched_improved *order, uint64_t p
 
 /* A search for an order of at most `peak` in one direction. */
 static td_status search(const sched_core *core, sched_improved *order, uint64_t peak, bool backward,
-                        uint32_t width, sched_effort *effort)
+                        uint32_t width, bool all_or_none, sched_effort *effort)
 {
-    const sched_search search = {
-        .backward = backward, .width = width, .bound = peak, .floor = order->bound};
+    const sched_search search = {.backward = backward,
+                                 .width = width,
+                                 .all_or_none = all_or_none,
+                                 .bound = peak,
+                                 .floor = order->bound};
     td_context *context = core->context;
     uint32_t *found = td_allocate(context, (core->unit_count + (size_t)1) * sizeof *found);
     sched_outcome outcome;
@@ -91,64 +94,80 @@ static td_status search(const sched_core *core, sched_improved *order, uint64_t 
     return status;
 }
 
+static bool is_decided(const sched_improved *order, uint64_t peak)
+{
+    return order->bound > peak || order->peak <= peak;
+}
+
+static td_status search_both(const sched_core *core, sched_improved *order, uint64_t peak,
+                             uint32_t width, bool all_or_none, sched_effort *effort)
+{
+    for (int backward = 1; backward >= 0; backward--)
+        if (!effort->spent && !is_decided(order, peak))
+            TD_TRY(search(core, order, peak, backward != 0, width, all_or_none, effort));
+    return TD_OK;
+}
+
 /* Whether there is an order of at most `peak`, below order->peak: then it is taken; or there is
  * none: then the bound rises; or nobody knows. */
-static td_status decide(sched_core *core, sched_improved *order, uint64_t peak, uint32_t width,
-                        sched_effort *effort, bool *decided)
+static td_status decide(sched_core *core, sched_improved *order, uint64_t peak,
+                        const sched_attempt *attempt, sched_effort *effort)
 {
-    TD_TRY(narrow_down(core, order, peak, width, effort));
-    for (int backward = 1; backward >= 0; backward--)
-        if (!effort->spent && order->bound <= peak && order->peak > peak)
-            TD_TRY(search(core, order, peak, backward != 0, width, effort));
-    *decided = order->bound > peak || order->peak <= peak;
-    return TD_OK;
+    TD_TRY(narrow_down(core, order, peak, attempt->width, effort));
+    if (attempt->most > attempt->width)
+        TD_TRY(search_both(core, order, peak, attempt->most, true, effort));
+    return attempt->without_beams ? TD_OK
+                                  : search_both(core, order, peak, attempt->width, false, effort);
 }
 
 /* The lower the peak, the less choice there is: halves the gap from below as long as that
  * decides. */
-static td_status bisect(const sched_proof *self, sched_improved *order, uint32_t width,
-                        sched_effort *effort)
+static td_status bisect(const sched_proof *self, sched_improved *order,
+                        const sched_attempt *attempt, sched_effort *effort)
 {
+    const sched_attempt beams = {.width = attempt->width}; /* what is too much above is so here */
     uint64_t high = order->peak - 1;
     for (int step = 0; step < MOST_HALVES; step++) {
-        bool decided;
         sched_core core = {0};
         high = high < order->peak ? high : order->peak - 1;
         if (effort->spent || order->bound >= high)
             return TD_OK;
         const uint64_t peak = order->bound + (high - order->bound) / 2;
         TD_TRY(copy_core(&self->narrow, &core));
-        const td_status status = decide(&core, order, peak, width, effort, &decided);
+        const td_status status = decide(&core, order, peak, &beams, effort);
         sched_core_release(&core);
         TD_TRY(status);
-        if (!decided)
+        if (!is_decided(order, peak))
             high = peak;
     }
     return TD_OK;
 }
 
-static td_status attempt(sched_proof *self, sched_improved *order, uint32_t width,
-                         sched_effort *effort)
+static td_status decide_all(sched_proof *self, sched_improved *order, const sched_attempt *attempt,
+                            sched_effort *effort)
 {
     bool decided = true;
     if (!self->begun)
         TD_TRY(begin(self, order, effort));
     while (decided && !effort->spent && order->bound < order->peak) {
+        const uint64_t peak = order->peak - 1;
         if (self->narrow.context == NULL)
             TD_TRY(copy_core(order->core, &self->narrow));
-        TD_TRY(decide(&self->narrow, order, order->peak - 1, width, effort, &decided));
+        TD_TRY(decide(&self->narrow, order, peak, attempt, effort));
+        decided = is_decided(order, peak);
     }
-    if (width >= WIDTH_OF_HALVES && !effort->spent && order->bound < order->peak)
-        TD_TRY(bisect(self, order, width, effort));
+    if (attempt->width >= WIDTH_OF_HALVES && !attempt->without_beams && !effort->spent &&
+        order->bound < order->peak)
+        TD_TRY(bisect(self, order, attempt, effort));
     return TD_OK;
 }
 
-td_status sched_prove(sched_proof *self, sched_improved *order, uint32_t width, uint64_t steps,
+td_status sched_prove(sched_proof *self, sched_improved *order, const sched_attempt *attempt,
                       sched_effort *effort)
 {
-    sched_effort part = share(effort, steps);
-    TD_TRY(attempt(self, order, width, &part));
-    settle(effort, &part, steps);
+    sched_effort part = share(effort, attempt->steps);
+    TD_TRY(decide_all(self, order, attempt, &part));
+    settle(effort, &part, attempt->steps);
     return TD_OK;
 }
 

@@ -95,6 +95,7 @@ typedef struct sched_options {
     uint32_t samples;    /* of `topoformer` */
     bool unreduced;      /* `beam` and `beam-backward` search the graph as it is, as a measure of
                             what reductions are worth */
+    bool unlearned; /* `auto` does without learned ranks, as a measure of what those are worth */
 } sched_options;
 
 /* About a fifth of a second. */

@@ -51,6 +51,7 @@ typedef struct step {
 typedef struct level {
     state *states;
     uint32_t count;
+    uint64_t bytes; /* about what the sets take */
     td_arena marks, moves;
 } level;
 
@@ -313,6 +314,11 @@ static td_status add_candidate(searcher *s, const level *from, uint32_t parent, 
     return TD_OK;
 }
 
+static bool gives_up(const searcher *s)
+{
+    return s->truncated && s->search->all_or_none;
+}
+
 static td_status expand_level(searcher *s, const level *from, sched_effort *effort)
 {
     s->candidates.count = 0;
@@ -330,7 +336,7 @@ static td_status expand_level(searcher *s, const level *from, sched_effort *effo
             TD_TRY(add_candidate(s, from, p, &origin->moves[m]));
         work += origin->move_count + s->words;
         if (work > 100000) {
-            if (sched_spend(effort, work))
+            if (sched_spend(effort, work) || gives_up(s))
                 return TD_OK;
             work = 0;
         }
@@ -341,28 +347,48 @@ static td_status expand_level(searcher *s, const level *from, sched_effort *effo
     return TD_OK;
 }
 
+static void weigh_again(searcher *s, state *child, uint32_t unit)
+{
+    if (s->listed[unit] != 0)
+        child->moves[s->listed[unit] - 1] = weigh(s, child->marks, unit);
+}
+
+/* Forward only the last user of a group can become cheaper: the one unit that has not run. */
+static void refresh_last_user(searcher *s, state *child, uint32_t group)
+{
+    const sched_core *core = s->core;
+    uint32_t last = SCHED_NONE;
+    for (uint32_t u = core->users.first[group + 1]; u > core->users.first[group]; u--) {
+        const uint32_t user = core->users.items[u - 1], owner = core->unit_of[user];
+        if (marked(child->marks, user))
+            continue;
+        if (last != SCHED_NONE && last != owner)
+            return;
+        last = owner;
+    }
+    if (last != SCHED_NONE)
+        weigh_again(s, child, last);
+}
+
+/* Backward the others become dearer when `unit` is the first to be taken off. */
+static void refresh_other_users(searcher *s, state *child, uint32_t unit, uint32_t group)
+{
+    const sched_core *core = s->core;
+    sched_for_each(user, &core->users,
+                   group) if (marked(child->marks, *user) && core->unit_of[*user] != unit) return;
+    sched_for_each(user, &core->users, group) weigh_again(s, child, core->unit_of[*user]);
+}
+
 /* Weighs again what running `unit` made cheaper (or, backward, dearer): users of its groups. */
 static void refresh(searcher *s, state *child, uint32_t unit)
 {
     const sched_core *core = s->core;
     sched_for_each(node, &core->members, unit) sched_for_each(group, &core->reads, *node)
     {
-        /* Forward only a last user can change, backward only users when the first is taken off. */
-        uint32_t last = SCHED_NONE;
-        bool several = false;
-        const uint32_t first = core->users.first[*group], end = core->users.first[*group + 1];
-        for (uint32_t u = end; u > first && !several; u--) {
-            const uint32_t user = core->users.items[u - 1], owner = core->unit_of[user];
-            if (s->search->backward) {
-                if (s->listed[owner] != 0)
-                    child->moves[s->listed[owner] - 1] = weigh(s, child->marks, owner);
-            } else if (!marked(child->marks, user)) {
-                several = last != SCHED_NONE && last != owner;
-                last = owner;
-            }
-        }
-        if (!several && last != SCHED_NONE && s->listed[last] != 0)
-            child->moves[s->listed[last] - 1] = weigh(s, child->marks, last);
+        if (s->search->backward)
+            refresh_other_users(s, child, unit, *group);
+        else
+            refresh_last_user(s, child, *group);
     }
 }
 
@@ -395,6 +421,8 @@ static td_status make_child(searcher *s, const level *from, const candidate *how
     }
     for (uint32_t m = 0; m < child->move_count; m++)
         s->listed[child->moves[m].unit] = 0;
+    to->bytes += sizeof *child + s->words * sizeof *child->marks +
+                 ((size_t)parent->move_count + more) * sizeof *child->moves;
     to->count++;
     return TD_OK;
 }
@@ -406,17 +434,19 @@ static td_status make_level(searcher *s, uint32_t depth, const level *from, leve
     td_arena_release(&to->moves);
     td_release(s->context, to->states);
     to->count = 0;
+    to->bytes = 0;
     const size_t count = s->candidates.count;
     const sched_watch *watch = s->search->watch;
     to->states = td_allocate(s->context, (count + 1) * sizeof *to->states);
     s->history[depth] = td_allocate(s->context, (count + 1) * sizeof(step));
     if (to->states == NULL || s->history[depth] == NULL)
         return td_fail_memory(s->context);
-    for (size_t c = 0; c < count; c++) {
+    for (size_t c = 0; c < count && !gives_up(s); c++) {
         s->history[depth][c] = (step){s->candidates.items[c].parent, s->candidates.items[c].unit};
         TD_TRY(make_child(s, from, &s->candidates.items[c], to));
         if (watch != NULL)
             watch->see(watch->self, depth, to->states[c].marks, s->candidates.items[c].rank);
+        s->truncated = s->truncated || to->bytes > SCHED_MOST_LEVEL_BYTES;
     }
     return TD_OK;
 }
@@ -531,7 +561,7 @@ static td_status run(searcher *s, sched_effort *effort, uint32_t *units, sched_o
     for (uint32_t depth = 0; depth < count; depth++) {
         const level *from = &s->levels[depth % 2];
         TD_TRY(expand_level(s, from, effort));
-        if (effort->spent)
+        if (effort->spent || gives_up(s))
             return TD_OK;
         if (s->candidates.count == 0) {
             outcome->complete = !s->truncated;

@@ -15,13 +15,17 @@ typedef struct sched_watch {
     void *self;
 } sched_watch;
 
+#define SCHED_MOST_LEVEL_BYTES (UINT64_C(1) << 29)
+
 typedef struct sched_search {
-    bool backward;   /* from the last unit to the first */
-    uint32_t width;  /* sets kept of each level */
-    uint64_t bound;  /* only orders that need at most this much; UINT64_MAX: any */
-    uint64_t floor;  /* peaks up to here are equally good: nobody can, or need, do better */
-    bool peak_first; /* rank sets by their peak so far, then by live memory; else reversed */
-    uint64_t seed;   /* 0: ties fall as in the file; else at random */
+    bool backward;    /* from the last unit to the first */
+    uint32_t width;   /* sets kept of each level */
+    bool all_or_none; /* for a proof: end as soon as a set would have to be dropped, or the sets of
+                         a level take more than SCHED_MOST_LEVEL_BYTES */
+    uint64_t bound;   /* only orders that need at most this much; UINT64_MAX: any */
+    uint64_t floor;   /* peaks up to here are equally good: nobody can, or need, do better */
+    bool peak_first;  /* rank sets by their peak so far, then by live memory; else reversed */
+    uint64_t seed;    /* 0: ties fall as in the file; else at random */
     const int64_t *potentials; /* by unit, or NULL: bytes that a set ranks worse for holding it;
                                   they change what a beam keeps, never what is right */
     const int64_t *weights;    /* by group, or NULL: bytes that it ranks as more than its size */

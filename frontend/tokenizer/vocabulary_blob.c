@@ -231,9 +231,28 @@ static void write_merges(writer *w)
     }
 }
 
-static td_status write_blob(writer *w)
+static void write_kinds(writer *w)
 {
-    fe_vocabulary *v = w->vocabulary;
+    const fe_vocabulary *v = w->vocabulary;
+    uint8_t *kinds = section(w, RT_SECTION_KINDS);
+    for (uint32_t i = 0; i < v->size; i++)
+        kinds[i] = v->tokens.items[i].kind;
+}
+
+static void write_specials(writer *w)
+{
+    const fe_vocabulary *v = w->vocabulary;
+    rt_special *specials = section(w, RT_SECTION_SPECIALS);
+    for (size_t i = 0; i < w->specials.count; i++) {
+        uint32_t id = w->specials.items[i].symbol;
+        specials[i] = (rt_special){id, v->tokens.items[id].takes};
+    }
+}
+
+/* Lays the sections out one after the other. */
+static void place_sections(writer *w)
+{
+    const fe_vocabulary *v = w->vocabulary;
     const size_t counts[RT_SECTION_COUNT] = {
         [RT_SECTION_PIECE_STARTS] = w->starts.count,
         [RT_SECTION_PIECES] = w->pieces.count,
@@ -255,24 +274,24 @@ static td_status write_blob(writer *w)
     w->header.bytes = sizeof w->header;
     for (unsigned i = 0; i < RT_SECTION_COUNT; i++)
         place_section(w, i, counts[i]);
+}
+
+static td_status write_blob(writer *w)
+{
+    fe_vocabulary *v = w->vocabulary;
+    place_sections(w);
     w->blob = td_allocate(w->context, w->header.bytes);
     if (w->blob == NULL)
         return td_fail_memory(w->context);
     memcpy(w->blob, &w->header, sizeof w->header);
     copy_section(w, RT_SECTION_PIECE_STARTS, w->starts.items);
     copy_section(w, RT_SECTION_PIECES, w->pieces.items);
-    uint8_t *kinds = section(w, RT_SECTION_KINDS);
-    for (uint32_t i = 0; i < v->size; i++)
-        kinds[i] = v->tokens.items[i].kind;
+    write_kinds(w);
     write_merges(w);
     copy_section(w, RT_SECTION_BYTES, w->bytes);
     copy_section(w, RT_SECTION_LETTERS, w->letters.items);
     copy_section(w, RT_SECTION_SORTED, w->sorted.items);
-    rt_special *specials = section(w, RT_SECTION_SPECIALS);
-    for (size_t i = 0; i < w->specials.count; i++) {
-        uint32_t id = w->specials.items[i].symbol;
-        specials[i] = (rt_special){id, v->tokens.items[id].takes};
-    }
+    write_specials(w);
     copy_section(w, RT_SECTION_STAGES, v->patterns.stages.items);
     copy_section(w, RT_SECTION_INSTRUCTIONS, v->patterns.instructions.items);
     copy_section(w, RT_SECTION_SETS, v->patterns.sets.items);

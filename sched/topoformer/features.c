@@ -10,9 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-#define FIELDS     4  /* smoothed positional fields */
-#define SMOOTHINGS 16 /* steps of a lazy random walk that make them */
-#define MOST_LOCAL 8.0
+#define FIELDS      4  /* smoothed positional fields */
+#define SMOOTHINGS  16 /* steps of a lazy random walk that make them */
+#define MOST_LOCAL  8.0
+#define QUICK_WIDTH 4 /* of the beams among the quick orders */
 
 /* --- the unit itself --- */
 
@@ -33,7 +34,6 @@ typedef struct maker {
     const topo_views *views;
     td_context *context;
     topo_features *features;
-    uint32_t quick_width;
     traffic *traffic; /* by unit */
     uint32_t *filled; /* by unit: features written */
     uint32_t *seen;   /* by group: 1 + the last unit that was found to read it */
@@ -228,8 +228,7 @@ static td_status find_quick_order(maker *m, int which, uint32_t *order, uint32_t
         TD_TRY(sched_order(m->problem, names[which], NULL, order, &ignored));
         return sched_core_adopt(m->core, order, units);
     }
-    const sched_search search = {
-        .backward = which == 4, .width = m->quick_width, .bound = UINT64_MAX};
+    const sched_search search = {.backward = which == 4, .width = QUICK_WIDTH, .bound = UINT64_MAX};
     sched_effort effort = {.work = UINT64_MAX};
     sched_outcome outcome;
     return sched_search_run(m->core, &search, &effort, units, &outcome);
@@ -365,7 +364,7 @@ void topo_features_release(topo_features *features)
 }
 
 td_status topo_features_make(const sched_problem *problem, const sched_core *core,
-                             const topo_views *views, uint32_t quick_width, topo_features *features)
+                             const topo_views *views, topo_features *features)
 {
     td_context *context = core->context;
     const size_t n = core->unit_count + (size_t)1;
@@ -373,12 +372,8 @@ td_status topo_features_make(const sched_problem *problem, const sched_core *cor
     features->rows = td_allocate(context, n * TOPO_FEATURES * sizeof(float));
     features->local = td_allocate(context, n * sizeof(double));
     features->units = td_allocate(context, n * sizeof *features->units);
-    maker m = {.problem = problem,
-               .core = core,
-               .views = views,
-               .context = context,
-               .features = features,
-               .quick_width = quick_width};
+    maker m = {
+        .problem = problem, .core = core, .views = views, .context = context, .features = features};
     m.traffic = td_allocate(context, n * sizeof *m.traffic);
     m.filled = td_allocate(context, n * sizeof *m.filled);
     m.seen = td_allocate(context, (core->group_count + (size_t)1) * sizeof *m.seen);

@@ -21,12 +21,11 @@ typedef struct topo_features {
     uint64_t peak;   /* its peak */
 } topo_features;
 
-/* Features of the units of `core`, made from `problem` and reduced. A few quick orders and beams of
- * `quick_width`: linear in the graph times the number of ready units; beside it what
+/* Features of the units of `core`, made from `problem` and reduced. A few quick orders and narrow
+ * beams: linear in the graph times the number of ready units; beside it what
  * topo_views_make takes. */
 td_status topo_features_make(const sched_problem *problem, const sched_core *core,
-                             const topo_views *views, uint32_t quick_width,
-                             topo_features *features);
+                             const topo_views *views, topo_features *features);
 void topo_features_release(topo_features *features);
 
 #endif

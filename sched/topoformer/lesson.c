@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/topoformer/lesson.h"
 
-#include "sched/effort.h"
+#include "sched/topoformer/rung.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #define BACKWARD_WINDOW                                                                            \
     50             /* levels looked at, from the first loss on; forward all are: measured          \
                     */
+#define RUNG     4 /* how much narrower the beam is that runs before */
 #define EXAMPLES 4 /* kept sets of a level that are compared with the teacher's */
 
 /* What a narrow beam kept, level by level. */
@@ -52,7 +53,7 @@ typedef struct teacher {
     const sched_core *core;
     td_context *context;
     topo_ranks ranks;
-    uint32_t *narrow, *best, *path; /* orders of units */
+    uint32_t *narrow, *best, *path; /* orders of units: room, the teacher's, its path */
     double *live; /* [units + 1]: what is alive after so many units of the path, weighted */
     uint64_t *marks;
     topo_slopes slopes;
@@ -62,16 +63,6 @@ typedef struct teacher {
 static bool is_marked(const uint64_t *marks, uint32_t node)
 {
     return (marks[node / 64] >> (node % 64) & 1) != 0;
-}
-
-static td_status run_beam(const teacher *t, const sched_search *search, uint32_t *units,
-                          uint64_t *peak)
-{
-    sched_effort effort = {.work = UINT64_MAX};
-    sched_outcome outcome;
-    TD_TRY(sched_search_run(t->core, search, &effort, units, &outcome));
-    *peak = outcome.peak;
-    return TD_OK;
 }
 
 /* The path that a search takes which follows `order` wherever no free move is forced: a beam of
@@ -97,8 +88,9 @@ static td_status canonicalise(teacher *t, const uint32_t *order, bool backward)
         sched_search search = topo_search(t->graph, NULL, backward, 1);
         search.potentials = potentials;
         search.weights = weights;
-        uint64_t peak;
-        status = run_beam(t, &search, t->path, &peak);
+        sched_effort effort = {.work = UINT64_MAX};
+        sched_outcome outcome;
+        status = sched_search_run(core, &search, &effort, t->path, &outcome);
     }
     td_release(t->context, potentials);
     td_release(t->context, weights);
@@ -214,32 +206,43 @@ static td_status learn(teacher *t, const float *outputs, const record *kept, boo
     return TD_OK;
 }
 
-static void keep_best(teacher *t, const uint32_t *units, uint64_t peak, topo_lesson *lesson)
+/* A beam of one direction by the present ranks, or a plain one, below what `best` knows. */
+static td_status climb(const teacher *t, sched_improved *best, bool backward, bool learned,
+                       uint32_t width, const sched_watch *watch)
 {
-    if (peak >= lesson->best)
-        return;
-    lesson->best = peak;
-    memcpy(t->best, units, t->core->unit_count * sizeof *units);
+    const topo_rung rung = {
+        .ranks = learned ? &t->ranks : NULL, .backward = backward, .width = width, .watch = watch};
+    sched_effort effort = {.work = UINT64_MAX};
+    bool found;
+    best->bound = t->graph->floor; /* a lesson needs no proofs */
+    return topo_rung_run(best, &rung, &effort, &found);
 }
 
-static td_status search_all(teacher *t, uint32_t width, uint32_t wide, const uint32_t *known,
-                            record *kept, topo_lesson *lesson)
+/* Beams as they are decoded: a rung in both directions, the one that learns above it, each
+ * direction from there, and a teacher; each direction may teach the other, too. */
+static td_status search_all(teacher *t, uint32_t width, uint32_t wide, bool by_plain, record *kept,
+                            topo_lesson *lesson)
 {
-    uint64_t peak;
-    if (known != NULL)
-        keep_best(t, known, sched_core_profile(t->core, known, t->left, NULL), lesson);
+    const size_t size = t->core->unit_count * sizeof *t->best;
+    sched_improved best = {.core = t->core, .units = t->best, .peak = t->graph->features.peak};
+    memcpy(t->best, t->graph->features.units, size);
+    for (int back = 0; back < 2; back++)
+        TD_TRY(climb(t, &best, back != 0, true, width / RUNG, NULL));
+    const uint64_t known = best.peak;
     for (int back = 0; back < 2; back++) {
         const sched_watch watch = {remember, &kept[back]};
-        sched_search search = topo_search(t->graph, &t->ranks, back != 0, wide);
-        TD_TRY(run_beam(t, &search, t->narrow, &peak));
-        keep_best(t, t->narrow, peak, lesson);
-        search.width = width;
-        search.watch = &watch;
-        TD_TRY(run_beam(t, &search, t->narrow, &lesson->narrow[back]));
-        keep_best(t, t->narrow, lesson->narrow[back], lesson);
+        sched_improved narrow = {.core = t->core, .units = t->narrow, .peak = known};
+        TD_TRY(climb(t, &narrow, back != 0, true, width, &watch));
         if (kept[back].failed)
             return td_fail_memory(t->context);
+        lesson->narrow[back] = narrow.peak;
+        if (narrow.peak < best.peak) {
+            best.peak = narrow.peak;
+            memcpy(t->best, t->narrow, size);
+        }
     }
+    TD_TRY(climb(t, &best, true, !by_plain, wide, NULL));
+    lesson->best = best.peak;
     return TD_OK;
 }
 
@@ -270,8 +273,7 @@ static td_status open_teacher(teacher *t, record *kept)
 }
 
 td_status topo_lesson_take(const topo_graph *graph, const float *outputs, uint32_t width,
-                           uint32_t wide, const uint32_t *known, float *d_outputs,
-                           topo_lesson *lesson)
+                           uint32_t wide, bool by_plain, float *d_outputs, topo_lesson *lesson)
 {
     teacher t = {.graph = graph, .core = &graph->core, .context = graph->core.context};
     record kept[2] = {{.context = t.context}, {.context = t.context}};
@@ -280,7 +282,7 @@ td_status topo_lesson_take(const topo_graph *graph, const float *outputs, uint32
     if (status == TD_OK)
         status = open_teacher(&t, kept);
     if (status == TD_OK)
-        status = search_all(&t, width, wide, known, kept, lesson);
+        status = search_all(&t, width, wide, by_plain, kept, lesson);
     for (int back = 0; back < 2 && status == TD_OK; back++)
         if (lesson->best < lesson->narrow[back])
             status = learn(&t, outputs, &kept[back], back != 0, d_outputs, lesson);

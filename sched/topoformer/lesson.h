@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A beam of width W and a wider one run under the present ranks. When the wider, or a search in the
- * other direction, finds a lower peak, its order is the teacher. Wherever the narrow beam has lost
- * the teacher's set S and that ranks behind the kept sets K, the loss is
+ * A beam of width W runs under the present ranks as decoding runs it: below what one of W / 4 has
+ * found, in both directions. A wider backward one, learned or plain, then looks below what those
+ * found. The best order of all is the teacher of the directions that missed it. Wherever the narrow
+ * beam has lost the teacher's set S and that ranks behind the kept sets K, the loss is
  *
  *     (rank(S) - mean rank of some of K + margin) / scale,
  *
@@ -23,10 +24,9 @@ typedef struct topo_lesson {
     bool learned[2]; /* by direction: there was something to learn */
 } topo_lesson;
 
-/* Both directions at once. Adds the loss's slope by output to d_outputs [units][TOPO_OUTPUTS].
- * `known` is an order of units known to be good, or NULL. */
+/* Both directions at once. Adds the loss's slope by output to d_outputs [units][TOPO_OUTPUTS]. The
+ * teacher's beam is `wide`, ranked plainly or as the narrow ones are. */
 td_status topo_lesson_take(const topo_graph *graph, const float *outputs, uint32_t width,
-                           uint32_t wide, const uint32_t *known, float *d_outputs,
-                           topo_lesson *lesson);
+                           uint32_t wide, bool by_plain, float *d_outputs, topo_lesson *lesson);
 
 #endif

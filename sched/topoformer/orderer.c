@@ -8,6 +8,7 @@
  * TOPO_MOST_UNITS units get the best of the linear-time orders. */
 #include "sched/orderers.h"
 #include "sched/topoformer/policy.h"
+#include "sched/topoformer/rung.h"
 
 #include <string.h>
 
@@ -15,47 +16,57 @@
     0.2 /* scales; lower than in training, where samples shall differ more                         \
          */
 
-/* The plain beams whose orders are features are as wide as those that are ranked, up to here. */
-#define MOST_QUICK_WIDTH 256
+/* The beams of a width, each below what the ones before it found: a ladder by learned ranks, and
+ * plain ones, which now and then find what those drop. */
+static const struct turn {
+    bool backward, learned;
+    uint32_t narrower; /* the width is divided by this; beams of width 0 are left out */
+} turns[] = {
+    {true, true, 16}, {false, true, 16}, {true, true, 4},  {false, true, 4},
+    {true, true, 1},  {false, true, 1},  {true, false, 1}, {false, false, 1},
+};
 
 typedef struct decoder {
     const sched_problem *problem;
     topo_graph graph;
     topo_ranks ranks;
-    uint32_t *units, *best;
-    uint64_t peak;
+    uint32_t *units; /* of a sample */
+    sched_improved best;
 } decoder;
 
-static void keep_if_better(decoder *d, uint64_t peak)
+static td_status search(decoder *d, uint32_t width)
 {
-    if (peak >= d->peak)
-        return;
-    d->peak = peak;
-    memcpy(d->best, d->units, d->graph.core.unit_count * sizeof *d->best);
-}
-
-static td_status search(decoder *d, bool backward, uint32_t width)
-{
-    const sched_search beam = topo_search(&d->graph, &d->ranks, backward, width);
     sched_effort effort = {.work = UINT64_MAX};
-    sched_outcome outcome;
-    TD_TRY(sched_search_run(&d->graph.core, &beam, &effort, d->units, &outcome));
-    keep_if_better(d, outcome.peak);
+    for (size_t t = 0; t < TD_COUNT_OF(turns) && d->best.peak > d->best.bound; t++) {
+        const topo_rung rung = {.ranks = turns[t].learned ? &d->ranks : NULL,
+                                .backward = turns[t].backward,
+                                .width = width / turns[t].narrower};
+        bool found;
+        if (rung.width > 0)
+            TD_TRY(topo_rung_run(&d->best, &rung, &effort, &found));
+    }
     return TD_OK;
 }
 
-/* Every other sample in the other direction. */
-static td_status sample(decoder *d, uint32_t count, uint64_t seed)
+/* Every other sample in the other direction; none is drawn that could not be better, or after the
+ * time limit. */
+static td_status sample(decoder *d, const sched_options *options)
 {
-    for (uint32_t s = 0; s < count; s++) {
+    sched_effort effort = {.work = UINT64_MAX, .deadline = sched_effort_of(options).deadline};
+    for (uint32_t s = 0; s < options->samples && d->best.peak > d->best.bound; s++) {
+        if (sched_spend(&effort, 1))
+            return TD_OK;
         const topo_policy policy = {.graph = &d->graph,
                                     .ranks = &d->ranks,
                                     .backward = s % 2 == 0,
                                     .temperature = SAMPLE_TEMPERATURE,
-                                    .seed = seed + s};
+                                    .seed = options->seed + s};
         uint64_t peak;
         TD_TRY(topo_policy_draw(&policy, NULL, d->units, &peak));
-        keep_if_better(d, peak);
+        if (peak < d->best.peak) {
+            d->best.peak = peak;
+            memcpy(d->best.units, d->units, d->graph.core.unit_count * sizeof *d->units);
+        }
     }
     return TD_OK;
 }
@@ -65,22 +76,15 @@ static td_status decode(decoder *d, const sched_options *options)
     const sched_core *core = &d->graph.core;
     const size_t size = (core->unit_count + (size_t)1) * sizeof(uint32_t);
     d->units = td_allocate(core->context, size);
-    d->best = td_allocate(core->context, size);
-    if (d->units == NULL || d->best == NULL)
+    d->best = (sched_improved){.core = core,
+                               .units = td_allocate(core->context, size),
+                               .peak = d->graph.features.peak,
+                               .bound = d->graph.floor};
+    if (d->units == NULL || d->best.units == NULL)
         return td_fail_memory(core->context);
-    memcpy(d->best, d->graph.features.units, core->unit_count * sizeof *d->best);
-    d->peak = d->graph.features.peak;
-    const uint32_t width = options->width == 0 ? 1 : options->width;
-    for (int back = 1; back >= 0 && d->peak > d->graph.floor; back--)
-        TD_TRY(search(d, back != 0, width));
-    return sample(d, options->samples, options->seed);
-}
-
-static uint32_t quick_width(const sched_options *options)
-{
-    return options->width < TOPO_QUICK_WIDTH   ? TOPO_QUICK_WIDTH
-           : options->width < MOST_QUICK_WIDTH ? options->width
-                                               : MOST_QUICK_WIDTH;
+    memcpy(d->best.units, d->graph.features.units, core->unit_count * sizeof *d->units);
+    TD_TRY(search(d, options->width == 0 ? 1 : options->width));
+    return sample(d, options);
 }
 
 /* For graphs beyond the views. */
@@ -109,7 +113,7 @@ td_status sched_order_topoformer(const sched_problem *problem, const sched_optio
 {
     td_context *context = problem->context;
     decoder d = {.problem = problem};
-    td_status status = topo_graph_make(problem, quick_width(options), &d.graph);
+    td_status status = topo_graph_make(problem, &d.graph);
     if (status == TD_UNSUPPORTED)
         return order_quickly(problem, report, order);
     TD_TRY(status);
@@ -117,12 +121,12 @@ td_status sched_order_topoformer(const sched_problem *problem, const sched_optio
     if (status == TD_OK)
         status = decode(&d, options);
     if (status == TD_OK) {
-        sched_core_expand(&d.graph.core, d.best, order);
+        sched_core_expand(&d.graph.core, d.best.units, order);
         report->units = d.graph.core.unit_count;
         report->parts = 1;
     }
     td_release(context, d.units);
-    td_release(context, d.best);
+    td_release(context, d.best.units);
     topo_ranks_release(&d.ranks);
     topo_graph_release(&d.graph);
     return status;

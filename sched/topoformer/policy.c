@@ -75,7 +75,13 @@ static void mark(drawer *d, uint32_t node, bool taken)
 static effect weigh(drawer *d, uint32_t unit)
 {
     const uint32_t count = sched_list_length(&d->core->members, unit);
-    effect total = {0, -INFINITY, (double)d->policy->ranks->potentials[d->policy->backward][unit]};
+    const double potential = (double)d->policy->ranks->potentials[d->policy->backward][unit];
+    effect total = {0, -INFINITY, potential};
+    if (count == 1) {
+        total = weigh_node(d, member(d, unit, 0));
+        total.shift += potential;
+        return total;
+    }
     for (uint32_t m = 0; m < count; m++) {
         const uint32_t node = member(d, unit, m);
         const effect one = weigh_node(d, node);
@@ -102,9 +108,10 @@ static void add_slope(drawer *d, uint32_t unit, double sign, const topo_slopes *
             slopes->by_group[core->own[node]] += way;
         sched_for_each(group, &core->reads, node) if (turns(d, *group)) slopes->by_group[*group] -=
             way;
-        mark(d, node, true);
+        if (count > 1)
+            mark(d, node, true);
     }
-    for (uint32_t m = 0; m < count; m++)
+    for (uint32_t m = 0; m < count && count > 1; m++)
         mark(d, member(d, unit, m), false);
 }
 
@@ -229,64 +236,77 @@ td_status topo_policy_draw(const topo_policy *policy, const topo_slopes *slopes,
 
 /* --- REINFORCE --- */
 
-/* The slopes of all samples of one direction: the sum of advantage times the slope of log p needs
- * the mean of the peaks first, so that samples are drawn twice, by the same seeds. */
-static td_status draw_peaks(topo_policy *policy, uint32_t samples, uint64_t seed, uint32_t *units,
-                            uint64_t *peaks, double *mean, double *deviation)
+/* What the samples of one direction add up to. */
+typedef struct gathered {
+    topo_slopes own, sum, by_peak; /* of one sample; of all; of all, each times its peak */
+} gathered;
+
+/* memory: 3 * (units + groups) */
+static gathered gather_into(double *memory, size_t units, size_t groups)
 {
-    double square = 0;
-    *mean = 0;
-    for (uint32_t s = 0; s < samples; s++) {
-        policy->seed = seed + s;
-        TD_TRY(topo_policy_draw(policy, NULL, units, &peaks[s]));
-        *mean += (double)peaks[s] / samples;
-    }
-    for (uint32_t s = 0; s < samples; s++)
-        square += ((double)peaks[s] - *mean) * ((double)peaks[s] - *mean) / samples;
-    *deviation = sqrt(square);
-    return TD_OK;
+    topo_slopes part[3];
+    for (int i = 0; i < 3; i++)
+        part[i] = (topo_slopes){memory + (size_t)i * (units + groups),
+                                memory + (size_t)i * (units + groups) + units};
+    return (gathered){part[0], part[1], part[2]};
 }
 
+/* Slopes lie by unit, then by group, in one piece. */
+static void add_sample(const gathered *all, size_t size, double peak)
+{
+    for (size_t i = 0; i < size; i++) {
+        all->sum.by_unit[i] += all->own.by_unit[i];
+        all->by_peak.by_unit[i] += peak * all->own.by_unit[i];
+    }
+}
+
+/* The sum over samples of advantage times slope, with advantage = (peak - mean) / deviation /
+ * samples, needs the mean of the peaks: it is left out while drawing and taken off at the end.
+ * Peaks count from the first, so that nothing large cancels. */
 static td_status reinforce_direction(topo_policy *policy, uint32_t samples, uint64_t seed,
-                                     uint32_t *units, uint64_t *peaks, const topo_slopes *slopes,
-                                     const topo_slopes *own, double *mean)
+                                     uint32_t *units, const gathered *all, topo_drawn *drawn,
+                                     bool *is_flat)
 {
     const sched_core *core = &policy->graph->core;
-    double deviation;
-    TD_TRY(draw_peaks(policy, samples, seed, units, peaks, mean, &deviation));
-    if (!(deviation > 0))
-        return TD_OK;
+    const size_t size = (size_t)core->unit_count + core->group_count;
+    uint64_t first = 0;
+    double mean = 0, square = 0;
     for (uint32_t s = 0; s < samples; s++) {
         uint64_t peak;
-        const double advantage = ((double)peaks[s] - *mean) / deviation / samples;
-        memset(own->by_unit, 0, core->unit_count * sizeof(double));
-        memset(own->by_group, 0, core->group_count * sizeof(double));
+        memset(all->own.by_unit, 0, size * sizeof(double));
         policy->seed = seed + s;
-        TD_TRY(topo_policy_draw(policy, own, units, &peak));
-        for (uint32_t u = 0; u < core->unit_count; u++)
-            slopes->by_unit[u] += advantage * own->by_unit[u];
-        for (uint32_t g = 0; g < core->group_count; g++)
-            slopes->by_group[g] += advantage * own->by_group[g];
+        TD_TRY(topo_policy_draw(policy, &all->own, units, &peak));
+        first = s == 0 ? peak : first;
+        drawn->best = peak < drawn->best ? peak : drawn->best;
+        const double above = (double)peak - (double)first;
+        mean += above / samples;
+        square += above * above / samples;
+        add_sample(all, size, above);
     }
+    const double deviation = sqrt(fmax(0, square - mean * mean));
+    drawn->mean[policy->backward] = (double)first + mean;
+    *is_flat = !(deviation > 0);
+    for (size_t i = 0; i < size && !*is_flat; i++)
+        all->sum.by_unit[i] =
+            (all->by_peak.by_unit[i] - mean * all->sum.by_unit[i]) / deviation / samples;
     return TD_OK;
 }
 
 static td_status reinforce(const topo_graph *graph, const topo_ranks *ranks, const float *outputs,
                            double temperature, uint32_t samples, uint64_t seed, double *memory,
-                           uint32_t *units, uint64_t *peaks, float *d_outputs, topo_drawn *drawn)
+                           uint32_t *units, float *d_outputs, topo_drawn *drawn)
 {
     const size_t n = graph->core.unit_count, groups = graph->core.group_count;
+    const gathered all = gather_into(memory, n, groups);
     drawn->best = UINT64_MAX;
     for (int back = 0; back < 2; back++) {
-        const topo_slopes slopes = {memory, memory + n};
-        const topo_slopes own = {memory + n + groups, memory + 2 * n + groups};
         topo_policy policy = {graph, ranks, back != 0, temperature, seed};
-        memset(memory, 0, (n + groups) * sizeof *memory);
-        TD_TRY(reinforce_direction(&policy, samples, seed + (uint64_t)back * samples, units, peaks,
-                                   &slopes, &own, &drawn->mean[back]));
-        for (uint32_t s = 0; s < samples; s++)
-            drawn->best = peaks[s] < drawn->best ? peaks[s] : drawn->best;
-        topo_slopes_add(graph, &slopes, outputs, back != 0, 1 / temperature, d_outputs);
+        bool is_flat;
+        memset(memory, 0, 3 * (n + groups) * sizeof *memory);
+        TD_TRY(reinforce_direction(&policy, samples, seed + (uint64_t)back * samples, units, &all,
+                                   drawn, &is_flat));
+        if (!is_flat)
+            topo_slopes_add(graph, &all.sum, outputs, back != 0, 1 / temperature, d_outputs);
     }
     return TD_OK;
 }
@@ -298,18 +318,16 @@ td_status topo_reinforce(const topo_graph *graph, const float *outputs, double t
     const size_t n = graph->core.unit_count + (size_t)1, groups = graph->core.group_count;
     topo_ranks ranks;
     TD_TRY(topo_ranks_of(graph, outputs, &ranks));
-    double *memory = td_allocate(context, 2 * (n + groups) * sizeof *memory);
+    double *memory = td_allocate(context, 3 * (n + groups) * sizeof *memory);
     uint32_t *units = td_allocate(context, n * sizeof *units);
-    uint64_t *peaks = td_allocate(context, (samples + (size_t)1) * sizeof *peaks);
     td_status status = TD_OK;
-    if (memory == NULL || units == NULL || peaks == NULL)
+    if (memory == NULL || units == NULL)
         status = td_fail_memory(context);
     if (status == TD_OK)
-        status = reinforce(graph, &ranks, outputs, temperature, samples, seed, memory, units, peaks,
+        status = reinforce(graph, &ranks, outputs, temperature, samples, seed, memory, units,
                            d_outputs, drawn);
     td_release(context, memory);
     td_release(context, units);
-    td_release(context, peaks);
     topo_ranks_release(&ranks);
     return status;
 }

@@ -23,7 +23,7 @@ void topo_graph_release(topo_graph *graph)
     sched_core_release(&graph->core);
 }
 
-td_status topo_graph_make(const sched_problem *problem, uint32_t quick_width, topo_graph *graph)
+td_status topo_graph_make(const sched_problem *problem, topo_graph *graph)
 {
     *graph = (topo_graph){.problem = problem, .floor = sched_lower_bound(problem)};
     graph->views.context = graph->features.context = problem->context;
@@ -33,8 +33,7 @@ td_status topo_graph_make(const sched_problem *problem, uint32_t quick_width, to
     if (status == TD_OK)
         status = topo_views_make(&graph->core, &graph->views);
     if (status == TD_OK)
-        status =
-            topo_features_make(problem, &graph->core, &graph->views, quick_width, &graph->features);
+        status = topo_features_make(problem, &graph->core, &graph->views, &graph->features);
     if (status != TD_OK)
         topo_graph_release(graph);
     return status;

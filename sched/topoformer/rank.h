@@ -29,11 +29,8 @@ typedef struct topo_graph {
     topo_features features;
 } topo_graph;
 
-/* Width of the beams whose orders are features, where nothing else is said. */
-#define TOPO_QUICK_WIDTH 4
-
 /* TD_UNSUPPORTED beyond TOPO_MOST_UNITS units. */
-td_status topo_graph_make(const sched_problem *problem, uint32_t quick_width, topo_graph *graph);
+td_status topo_graph_make(const sched_problem *problem, topo_graph *graph);
 void topo_graph_release(topo_graph *graph);
 
 /* For sched_search; both directions: [0] forward, [1] backward. */

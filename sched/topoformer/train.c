@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_DECAY  0.9
@@ -22,15 +23,17 @@
     1.0                    /* norm of a step's mean gradient, and of an example's slopes by output \
                             */
 #define AVERAGE_DECAY 0.99 /* of the averaged parameters */
-#define FINAL_RATE    0.1
+#define FINAL_RATE    0.03
 
 /* An example of a batch and what it gave. */
 typedef struct example {
     td_context context;
     td_status status;
     uint64_t seed;
-    uint32_t width, quick_width;
+    const sched_problem *problem; /* NULL: a layered graph */
+    uint32_t nodes, width;
     bool by_policy; /* learned by REINFORCE */
+    double work;    /* about what it takes, to begin with the longest */
     topo_drawn drawn;
     topo_lesson lesson;
     float *gradient;
@@ -50,6 +53,7 @@ typedef struct trainer {
     topo_model averaged;
     topo_adam adam;
     example *examples; /* [batch] */
+    example **turns;   /* [batch]: the same, the longest first */
     float *gradient;   /* of the whole team's batch */
     pthread_mutex_t lock;
     uint32_t next; /* example that no thread has taken */
@@ -86,7 +90,7 @@ static td_status learn_graph(const trainer *self, const sched_problem *problem, 
 {
     topo_graph graph;
     topo_pass pass;
-    TD_TRY(topo_graph_make(problem, own->quick_width, &graph));
+    TD_TRY(topo_graph_make(problem, &graph));
     td_status status =
         topo_encode(self->model, &graph.views, graph.features.rows, &own->context, &pass);
     const size_t outputs = (size_t)graph.core.unit_count * TOPO_OUTPUTS;
@@ -99,7 +103,7 @@ static td_status learn_graph(const trainer *self, const sched_problem *problem, 
                                 own->seed, d_outputs, &own->drawn);
     else if (status == TD_OK)
         status = topo_lesson_take(&graph, pass.outputs, own->width, own->width * training->factor,
-                                  NULL, d_outputs, &own->lesson);
+                                  own->seed % 2 == 0, d_outputs, &own->lesson);
     if (status == TD_OK) {
         tame(d_outputs, outputs);
         for (size_t i = 0; i < outputs; i++)
@@ -113,11 +117,11 @@ static td_status learn_graph(const trainer *self, const sched_problem *problem, 
     return status;
 }
 
-static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t seed, example *own)
+static td_status learn_layered(const trainer *self, example *own)
 {
     sched_layered layered;
     sched_problem problem;
-    TD_TRY(sched_layered_make(&own->context, nodes, seed, &layered));
+    TD_TRY(sched_layered_make(&own->context, own->nodes, own->seed, &layered));
     td_status status = sched_layered_problem(&own->context, &layered, &problem);
     if (status == TD_OK) {
         status = learn_graph(self, &problem, own);
@@ -127,8 +131,18 @@ static td_status learn_layered(const trainer *self, uint32_t nodes, uint64_t see
     return status;
 }
 
-/* A graph drawn by the seed, the step and its place in the batch. */
-static td_status learn_example(const trainer *self, uint32_t index, example *own)
+static td_status learn_example(const trainer *self, example *own)
+{
+    if (own->problem == NULL)
+        return learn_layered(self, own);
+    /* A copy that allocates through the example's own context. */
+    sched_problem problem = *own->problem;
+    problem.context = &own->context;
+    return learn_graph(self, &problem, own);
+}
+
+/* Drawn by the seed, the step and its place in the batch. */
+static void draw_example(const trainer *self, uint32_t index, example *own)
 {
     const topo_training *training = self->training;
     const uint64_t turn = (uint64_t)self->adam.step * self->team->size + self->team->number;
@@ -137,19 +151,18 @@ static td_status learn_example(const trainer *self, uint32_t index, example *own
     td_random_next(&state);
     own->seed = td_random_next(&state);
     own->width = training->widths[number % training->width_count];
-    own->quick_width = 2u << td_random_next(&state) % 4;
     own->by_policy = uniform(&state) < training->policy_share;
     own->drawn = (topo_drawn){0};
     own->lesson = (topo_lesson){0};
-    if (training->graph_count > 0 && uniform(&state) < training->graph_share) {
-        /* A copy that allocates through the example's own context. */
-        sched_problem problem = *training->graphs[td_random_next(&state) % training->graph_count];
-        problem.context = &own->context;
-        return learn_graph(self, &problem, own);
-    }
     const double least = training->least_nodes, most = training->most_nodes;
-    const uint32_t nodes = (uint32_t)(least * pow(most / least, uniform(&state)));
-    return learn_layered(self, nodes, td_random_next(&state), own);
+    const double place = uniform(&state);
+    const uint64_t which = td_random_next(&state);
+    own->problem = NULL;
+    if (training->graph_count > 0 && uniform(&state) < training->graph_share)
+        own->problem = training->graphs[which % training->graph_count];
+    own->nodes = own->problem != NULL ? own->problem->node_count
+                                      : (uint32_t)(least * pow(most / least, place));
+    own->work = (double)own->nodes * (own->by_policy ? 1 : own->width);
 }
 
 static void *work(void *argument)
@@ -161,19 +174,30 @@ static void *work(void *argument)
         pthread_mutex_unlock(&self->lock);
         if (index >= self->training->batch)
             return NULL;
-        example *own = &self->examples[index];
+        example *own = self->turns[index];
         memset(own->gradient, 0, self->model->layout.count * sizeof *own->gradient);
-        own->status = learn_example(self, index, own);
+        own->status = learn_example(self, own);
     }
 }
 
 /* --- a step --- */
+
+static int compare_work(const void *left, const void *right)
+{
+    const example *a = *(example *const *)left, *b = *(example *const *)right;
+    return a->work != b->work ? (a->work < b->work) - (a->work > b->work) : (a > b) - (a < b);
+}
 
 static td_status run_batch(trainer *self)
 {
     pthread_t threads[256];
     uint32_t started = 0;
     self->next = 0;
+    for (uint32_t e = 0; e < self->training->batch; e++) {
+        self->turns[e] = &self->examples[e];
+        draw_example(self, e, self->turns[e]);
+    }
+    qsort(self->turns, self->training->batch, sizeof *self->turns, compare_work);
     for (uint32_t t = 1; t < self->training->threads && t < TD_COUNT_OF(threads); t++)
         if (pthread_create(&threads[started], NULL, work, self) == 0)
             started++;
@@ -349,8 +373,9 @@ static td_status open_trainer(trainer *self)
     self->adam.mean = td_allocate(context, size);
     self->adam.power = td_allocate(context, size);
     self->examples = td_allocate(context, training->batch * sizeof *self->examples);
+    self->turns = td_allocate(context, training->batch * sizeof *self->turns);
     if (self->gradient == NULL || self->adam.mean == NULL || self->adam.power == NULL ||
-        self->examples == NULL)
+        self->examples == NULL || self->turns == NULL)
         return td_fail_memory(context);
     for (uint32_t e = 0; e < training->batch; e++) {
         self->examples[e].context = *context;
@@ -372,6 +397,7 @@ static void close_trainer(trainer *self)
     for (uint32_t e = 0; self->examples != NULL && e < self->training->batch; e++)
         td_release(context, self->examples[e].gradient);
     td_release(context, self->examples);
+    td_release(context, self->turns);
     td_release(context, self->gradient);
     td_release(context, self->adam.mean);
     td_release(context, self->adam.power);

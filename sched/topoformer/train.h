@@ -23,7 +23,7 @@ typedef struct topo_training {
     const uint32_t *widths;           /* of the narrow beams, taken in turn */
     size_t width_count;
     uint32_t factor; /* how much wider the teacher's beams are */
-    double rate;     /* of Adam; falls to a tenth along a cosine */
+    double rate;     /* of Adam; falls to 3 % of it along a cosine */
     double decay;    /* of outputs: this times their mean square is added to each loss */
     const sched_problem *const *graphs; /* taken in turn for a share of the examples */
     size_t graph_count;

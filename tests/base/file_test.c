@@ -1,4 +1,4 @@
-/* Outputs: what may be written over, and that a refusal leaves what was there.
+/* Outputs: what may be written over, and that a refusal leaves what was there. Folders.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/file.h"
@@ -77,6 +77,23 @@ TEST(an_empty_file_can_be_counted_from)
     td_file_forget(&file, 0, 0);
     td_file_unmap(&context, &file);
     unlink(path);
+}
+
+TEST(folders_are_made_where_the_environment_says)
+{
+    td_context context;
+    td_arena arena;
+    char folder[] = FOLDER, *first, *second, *before = getenv("TMPDIR");
+    td_context_init(&context);
+    td_arena_init(&arena, &context);
+    CHECK(mkdtemp(folder) != NULL && setenv("TMPDIR", folder, 1) == 0);
+    CHECK(td_make_folder(&arena, &first) == TD_OK && td_make_folder(&arena, &second) == TD_OK);
+    CHECK(strncmp(first, folder, strlen(folder)) == 0 && strcmp(first, second) != 0);
+    CHECK(td_path_is_directory(first) && rmdir(first) == 0 && rmdir(second) == 0);
+    CHECK(rmdir(folder) == 0 && td_make_folder(&arena, &first) == TD_IO);
+    CHECK(strstr(context.message, folder) != NULL);
+    CHECK(before == NULL ? unsetenv("TMPDIR") == 0 : setenv("TMPDIR", before, 1) == 0);
+    td_arena_release(&arena);
 }
 
 TEST_MAIN()

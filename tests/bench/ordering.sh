@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Peaks of the orderers -> the tables of docs/scheduling.md.
 #
-#   ordering.sh [OPTION..] [STEP..]   steps: graphs, layered, page; default: all
+#   ordering.sh [OPTION..] [STEP..]   steps: graphs, layered, page, learned; default: all
 #
 #   --seconds S     time limit of auto on the graphs of a folder (default 60)
 #   --graphs DIR    that folder (default ../shared/graphs)
@@ -20,7 +20,7 @@ by_live=(file dfs greedy beam:64 beam-backward:64)
 by_peak=(file dfs-plain greedy beam-by-peak:64 beam-backward-by-peak:64)
 textbook="textbook-dfs textbook-greedy textbook-beam:64 textbook-beam-backward:64 textbook-beam:1000 textbook-beam-backward:1000"
 orderers="random bfs dfs greedy postorder liu beam:64 beam:1000 beam-backward:64 beam-backward:1000 topoformer topoformer:sample=16 topoformer:beam=64"
-steps=(graphs layered page)
+steps=(graphs layered page learned)
 
 # "peak bound seconds" of a graph under an orderer; nothing when this build has no such orderer.
 measure() { # GRAPH ORDERER SECONDS [OPTION..]
@@ -164,6 +164,9 @@ page() {
     put_between layered "$rows/layered.md"
     cat "$rows/graphs.md" "$rows/layered.md"
 }
+
+# Learned and plain orderers side by side -> docs/topoformer.md.
+learned() { TANDEM_BUILD=$build tests/bench/orderer.sh --graphs "$graphs"; }
 
 while [ $# -gt 0 ]; do
     case $1 in

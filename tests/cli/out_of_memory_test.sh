@@ -25,9 +25,11 @@ one_sentence() {
         [ "$status" -eq 0 ] && continue
         failures=$((failures + 1))
         cat "$folder/stderr"
-        [ "$status" -eq 1 ] && [ "$(wc -l <"$folder/stderr")" -eq 1 ] &&
-            grep -q '^tandem: .' "$folder/stderr" && ! ls "$folder"/out* 2>/dev/null ||
-            { echo "exit status $status with $more MB"; return 1; }
+        if [ "$status" -ne 1 ] || [ "$(wc -l <"$folder/stderr")" -ne 1 ] ||
+            ! grep -q '^tandem: .' "$folder/stderr" || ls "$folder"/out* 2>/dev/null; then
+            echo "exit status $status with $more MB"
+            return 1
+        fi
     done
     [ $failures -gt 0 ]
 }

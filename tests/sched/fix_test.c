@@ -71,8 +71,11 @@ TEST(proofs_are_right)
         CHECK(sched_core_adopt(&core, order, units) == TD_OK);
         sched_improved improved = {.core = &core, .units = units};
         improved.peak = sched_core_profile(&core, units, left, NULL);
-        for (uint32_t width = 1; improved.bound < improved.peak && width <= 4096; width *= 4)
-            CHECK(sched_prove(&proof, &improved, width, UINT64_MAX, &effort) == TD_OK);
+        for (uint32_t width = 1; improved.bound < improved.peak && width <= 4096; width *= 4) {
+            const sched_attempt attempt = {
+                .width = width, .most = 1 + random_below(&state, 64), .steps = UINT64_MAX};
+            CHECK(sched_prove(&proof, &improved, &attempt, &effort) == TD_OK);
+        }
         const uint64_t least = least_peak(&problem);
         CHECK_MESSAGE(improved.peak == least && improved.bound == least,
                       "round %d: peak %d, bound %d, least %d", round, (int)improved.peak,
@@ -84,23 +87,30 @@ TEST(proofs_are_right)
     }
 }
 
-/* A layered graph that beams alone order but do not prove. */
-TEST(a_layered_graph_is_proved)
+/* Layered graphs that beams alone order but do not prove; the larger one needs a search that keeps
+ * every set. */
+TEST(layered_graphs_are_proved)
 {
+    static const struct {
+        uint32_t nodes;
+        uint64_t seed;
+    } graphs[] = {{200, 3}, {500, 5}};
     td_context context;
-    sched_layered graph;
-    sched_problem problem;
-    sched_report report;
-    uint32_t order[200];
-    const sched_options options = {.work_limit = 400000000};
+    uint32_t order[500];
+    const sched_options options = {.work_limit = 1000000000};
     td_context_init(&context);
-    CHECK(sched_layered_make(&context, 200, 3, &graph) == TD_OK);
-    CHECK(sched_layered_problem(&context, &graph, &problem) == TD_OK);
-    CHECK(sched_order(&problem, "auto", &options, order, &report) == TD_OK);
-    CHECK_MESSAGE(report.lower_bound == report.peak, "%g of %g", (double)report.lower_bound,
-                  (double)report.peak);
-    sched_problem_release(&problem);
-    sched_layered_release(&context, &graph);
+    for (size_t g = 0; g < TD_COUNT_OF(graphs); g++) {
+        sched_layered graph;
+        sched_problem problem;
+        sched_report report;
+        CHECK(sched_layered_make(&context, graphs[g].nodes, graphs[g].seed, &graph) == TD_OK);
+        CHECK(sched_layered_problem(&context, &graph, &problem) == TD_OK);
+        CHECK(sched_order(&problem, "auto", &options, order, &report) == TD_OK);
+        CHECK_MESSAGE(report.lower_bound == report.peak, "%g of %g", (double)report.lower_bound,
+                      (double)report.peak);
+        sched_problem_release(&problem);
+        sched_layered_release(&context, &graph);
+    }
 }
 
 TEST_MAIN()

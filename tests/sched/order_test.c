@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sched/layered.h"
+#include "tests/failing.h"
 #include "tests/sched/exhaustive.h"
 #include "tests/test.h"
 
@@ -170,6 +171,37 @@ TEST(large_graphs_are_ordered)
     free(order);
     sched_problem_release(&problem);
     sched_layered_release(&context, &graph);
+}
+
+/* Each row with the n-th allocation failing, for every n, on a graph that reaches the searches. */
+TEST(running_out_of_memory_is_reported)
+{
+    td_context context;
+    failing_allocator failing = {.countdown = FAIL_NEVER};
+    uint64_t state = 5;
+    uint32_t order[MAX_NODES];
+    sched_problem problem;
+    sched_report report;
+    const sched_options options = {.work_limit = 100000};
+    failing_context(&context, &failing);
+    do { /* a graph that quick orders alone do not solve */
+        CHECK(random_problem(&context, &state, 20, &problem));
+        CHECK(sched_order(&problem, "auto", &options, order, &report) == TD_OK);
+        if (report.units == 0)
+            sched_problem_release(&problem);
+    } while (report.units == 0);
+    const long held = failing.held;
+    for (const sched_orderer *row = sched_orderers; row->name != NULL; row++) {
+        td_status status = TD_NO_MEMORY;
+        for (long n = 0; status != TD_OK; n++) {
+            failing.countdown = n;
+            status = sched_order(&problem, row->name, &options, order, &report);
+            CHECK_MESSAGE(status == TD_OK || status == TD_NO_MEMORY, "%s, %ld", row->name, n);
+            CHECK_MESSAGE(failing.held == held, "%s, allocation %ld", row->name, n);
+        }
+    }
+    failing.countdown = FAIL_NEVER;
+    sched_problem_release(&problem);
 }
 
 TEST(cycles_and_wrong_orders_are_refused)

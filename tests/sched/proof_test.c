@@ -83,6 +83,15 @@ TEST(complete_searches_find_the_least_peak)
                 CHECK(sched_search_run(&core, &search, &effort, units, &outcome) == TD_OK);
                 CHECK_MESSAGE(!outcome.found && outcome.complete, "round %d, way %d", round, way);
             }
+            /* A search that may drop nothing knows all or says nothing. */
+            search = (sched_search){.backward = way % 2 == 1,
+                                    .width = 1 + random_below(&state, 8),
+                                    .all_or_none = true,
+                                    .bound = UINT64_MAX};
+            CHECK(sched_search_run(&core, &search, &effort, units, &outcome) == TD_OK);
+            CHECK_MESSAGE(outcome.found == outcome.complete &&
+                              (!outcome.found || outcome.peak == least),
+                          "round %d, way %d", round, way);
         }
         sched_core_release(&core);
         sched_problem_release(&problem);

@@ -34,7 +34,7 @@ static bool make(fixture *f, uint32_t nodes)
     td_context_init(&f->context);
     if (sched_layered_make(&f->context, nodes, 3, &f->layered) != TD_OK ||
         sched_layered_problem(&f->context, &f->layered, &f->problem) != TD_OK ||
-        topo_graph_make(&f->problem, 2, &f->graph) != TD_OK ||
+        topo_graph_make(&f->problem, &f->graph) != TD_OK ||
         topo_model_make(&f->context, &shape, 7, &f->model) != TD_OK)
         return false;
     for (size_t i = 0; i < f->model.layout.count; i++)

@@ -3,8 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/hash.h"
+#include "sched/climb.h"
 #include "sched/layered.h"
 #include "sched/topoformer/policy.h"
+#include "sched/topoformer/rung.h"
 #include "sched/topoformer/train.h"
 #include "tests/sched/random_problem.h"
 #include "tests/test.h"
@@ -51,23 +53,120 @@ static bool layered_problem(td_context *context, uint32_t nodes, uint64_t seed,
     return status == TD_OK;
 }
 
-/* A graph on which neither other beams nor stretches find what learned ranks do, within a limit of
- * work that holds everywhere; and one so small that no ranks are computed. */
-TEST(auto_takes_the_learned_order_where_it_is_best)
+static bool climb(const topo_graph *graph, bool learned, uint32_t *units, uint64_t *peak,
+                  const char **chosen)
 {
-    static uint32_t order[400];
+    const sched_core *core = &graph->core;
+    topo_ranks ranks;
+    uint32_t all[300];
+    sched_effort effort = {.work = UINT64_MAX};
+    sched_improved best = {core, units, UINT64_MAX, graph->floor, false};
+    for (uint32_t u = 0; u < core->unit_count; u++)
+        all[u] = u;
+    bool done = sched_learn_ranks(graph->problem, core, core, all, &effort, &ranks) == TD_OK;
+    done = done && sched_climb(&best, learned ? &ranks : NULL, 64, 1, &effort, chosen) == TD_OK;
+    *peak = best.peak;
+    topo_ranks_release(&ranks);
+    return done;
+}
+
+/* What auto does with learned ranks, and without them. */
+TEST(climbing_finds_orders_and_names_who_did)
+{
+    td_context context;
+    td_context_init(&context);
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        sched_problem problem;
+        topo_graph graph;
+        uint32_t units[300];
+        CHECK(layered_problem(&context, 300, 90 + seed, &problem));
+        CHECK(topo_graph_make(&problem, &graph) == TD_OK);
+        uint32_t *left = calloc(graph.core.group_count + 1, sizeof *left);
+        CHECK(left != NULL);
+        for (int learned = 0; learned < 2; learned++) {
+            const char *chosen = "nobody";
+            uint64_t peak;
+            CHECK(climb(&graph, learned != 0, units, &peak, &chosen));
+            CHECK(strncmp(chosen, learned ? "topoformer" : "beam", 4) == 0);
+            CHECK(peak == sched_core_profile(&graph.core, units, left, NULL));
+        }
+        free(left);
+        topo_graph_release(&graph);
+        sched_problem_release(&problem);
+    }
+}
+
+TEST(auto_needs_no_ranks_for_small_graphs)
+{
+    static uint32_t order[300];
     td_context context;
     sched_problem problem;
     sched_report report;
     td_context_init(&context);
-    const sched_options options = {.work_limit = 450000000};
-    CHECK(layered_problem(&context, 400, 1, &problem));
-    CHECK(sched_order(&problem, "auto", &options, order, &report) == TD_OK);
-    CHECK_STRING(report.chosen, "topoformer");
-    sched_problem_release(&problem);
     CHECK(layered_problem(&context, 40, 1, &problem));
     CHECK(sched_order(&problem, "auto", NULL, order, &report) == TD_OK);
     CHECK(report.peak == report.lower_bound && strcmp(report.chosen, "topoformer") != 0);
+    sched_problem_release(&problem);
+    const sched_options without = {.work_limit = 20000000, .unlearned = true};
+    CHECK(layered_problem(&context, 300, 1, &problem));
+    CHECK(sched_order(&problem, "auto", &without, order, &report) == TD_OK);
+    CHECK(strcmp(report.chosen, "topoformer") != 0);
+    sched_problem_release(&problem);
+}
+
+/* A ladder's order is one, with the peak that it says, and no worse than any of its rungs alone
+ * that is as wide as the first; where nothing is below what is known, that stays. */
+TEST(ladders_climb)
+{
+    td_context context;
+    td_context_init(&context);
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        sched_problem problem;
+        topo_graph graph;
+        topo_ranks ranks;
+        uint32_t units[300], first[300];
+        sched_effort effort = {.work = UINT64_MAX};
+        bool found;
+        CHECK(layered_problem(&context, 300, 70 + seed, &problem));
+        CHECK(topo_graph_make(&problem, &graph) == TD_OK);
+        CHECK(topo_rank_trained(&graph, &ranks) == TD_OK);
+        uint32_t *left = calloc(graph.core.group_count + 1, sizeof *left);
+        CHECK(left != NULL);
+        topo_rung rung = {
+            .ranks = seed % 2 == 0 ? &ranks : NULL, .backward = seed % 4 < 2, .width = 2};
+        sched_improved narrow = {&graph.core, first, UINT64_MAX, graph.floor, false};
+        CHECK(topo_rung_run(&narrow, &rung, &effort, &found) == TD_OK && found);
+        rung.width = 32;
+        sched_improved best = {&graph.core, units, UINT64_MAX, graph.floor, false};
+        CHECK(topo_ladder_run(&best, &rung, &effort) == TD_OK);
+        CHECK(best.peak <= narrow.peak && best.peak >= graph.floor);
+        CHECK(best.peak == sched_core_profile(&graph.core, units, left, NULL));
+        sched_improved known = {&graph.core, first, graph.floor, graph.floor, false};
+        CHECK(topo_ladder_run(&known, &rung, &effort) == TD_OK && known.peak == graph.floor);
+        free(left);
+        topo_ranks_release(&ranks);
+        topo_graph_release(&graph);
+        sched_problem_release(&problem);
+    }
+}
+
+/* Drawing ends with the time, and where nothing can be better. */
+TEST(samples_are_bounded)
+{
+    static uint32_t order[500];
+    td_context context;
+    sched_problem problem;
+    sched_report report;
+    td_context_init(&context);
+    const sched_options options = {.time_limit = 0.05};
+    CHECK(layered_problem(&context, 500, 3, &problem));
+    const double start = td_seconds();
+    CHECK(sched_order(&problem, "topoformer:sample=100000", &options, order, &report) == TD_OK);
+    CHECK(td_seconds() - start < 5);
+    sched_problem_release(&problem);
+    CHECK(layered_problem(&context, 4, 3, &problem));
+    CHECK(sched_order(&problem, "topoformer:sample=100000", NULL, order, &report) == TD_OK);
+    CHECK(td_seconds() - start < 5);
     sched_problem_release(&problem);
 }
 
@@ -85,7 +184,7 @@ static bool learned_peak(const sched_problem *problem, const topo_model *model, 
     topo_graph graph;
     topo_ranks ranks;
     uint32_t units[1000];
-    if (topo_graph_make(problem, TOPO_QUICK_WIDTH, &graph) != TD_OK)
+    if (topo_graph_make(problem, &graph) != TD_OK)
         return false;
     const bool ranked = topo_rank(model, &graph, &ranks) == TD_OK;
     const topo_policy policy = {.graph = &graph, .ranks = &ranks, .backward = backward};
@@ -107,7 +206,7 @@ TEST(drawn_peaks_are_those_of_the_order)
         float outputs[200 * TOPO_OUTPUTS];
         uint64_t state = seed, peak;
         CHECK(layered_problem(&context, 120, 40 + seed, &problem));
-        CHECK(topo_graph_make(&problem, 2, &graph) == TD_OK);
+        CHECK(topo_graph_make(&problem, &graph) == TD_OK);
         for (size_t i = 0; i < TD_COUNT_OF(outputs); i++)
             outputs[i] = (float)(td_random_next(&state) >> 11) * 0x1p-53f - 0.5f;
         CHECK(topo_ranks_of(&graph, outputs, &ranks) == TD_OK);
